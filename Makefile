@@ -13,6 +13,7 @@ CODE := $(wildcard app workers lab migrations bench tests docs)
 FAST := $(wildcard tests/unit tests/ops tests/property tests/repo)
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help venv setup check format-check lint types imports fast docs test demo demo-down format lock clean
 
 help: ## show this list
@@ -20,11 +21,14 @@ help: ## show this list
 
 venv: $(VENV)/.ready ## make the virtual environment .venv from the lock file
 
-$(VENV)/.ready: requirements-dev.txt setup.cfg pyproject.toml
+$(VENV)/.locked: requirements-dev.txt
 	@.ci/setup .ci/packages.txt
 	@echo "venv: installing the locked packages into $(VENV) ($$($(PYTHON) --version))"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --require-hashes --only-binary :all: -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.ready: $(VENV)/.locked setup.cfg pyproject.toml
 	@$(BIN)/python -m pip install -q --no-build-isolation --no-deps --no-index -e .
 	@touch $@
 
@@ -40,7 +44,7 @@ lint: venv
 	@$(BIN)/ruff check -q $(CODE)
 
 types: venv
-	@$(BIN)/mypy
+	@$(BIN)/mypy --no-error-summary $(filter-out docs,$(CODE))
 
 imports: venv
 	@$(BIN)/lint-imports --config setup.cfg --no-cache
