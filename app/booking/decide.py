@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Decide on a request and call a reservation off: approve, reject, cancel."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from app.db import event, ledger, reservation
+from app.db.account import Account
+from app.db.base import Database
+from app.db.reservation import Reservation
+from app.domain.errors import Conflict, InvalidRequest, NotAllowed, NotFound
+from app.domain.lifecycle import FINAL
+
+
+def approve(database: Database, account: Account, reservation_id: int, version: int, *, now: datetime) -> None:
+    """Accept the request as it stands at `version`; its place has been held since it was made.
+
+    NotAllowed for anyone but a cluster provider; Conflict when it is no longer open or was changed meanwhile.
+    """
+    with database.writing(ledger=True) as session:
+        row = _open_request(session, account, reservation_id, version, now)
+        _decide(session, row, account, "approved", None, now)
+        row.why = "Approved; building begins in time for the slot."
+
+
+def reject(
+    database: Database, account: Account, reservation_id: int, version: int, reason: str, *, now: datetime
+) -> None:
+    """Refuse the request with a reason that the service provider reads; what it held is free again."""
+    reason = reason.strip()
+    if not reason or len(reason) > 2000:
+        raise InvalidRequest({"reason": "Say why in 1 to 2,000 characters: the service provider reads it."})
+    with database.writing(ledger=True) as session:
+        row = _open_request(session, account, reservation_id, version, now)
+        _decide(session, row, account, "rejected", reason, now)
+        row.why = None
+        row.ended_at = now
+        ledger.release(session, row.id, now)
+
+
+def cancel(database: Database, account: Account, reservation_id: int, *, now: datetime) -> None:
+    """Ask for the end of the reservation now, whatever its state; the passes take down what stands.
+
+    Asking twice is the same as once. Conflict when it is over already.
+    """
+    with database.writing(ledger=True) as session:
+        row = reservation.get(session, account, reservation_id)
+        if row is None:
+            raise NotFound("There is no such reservation.")
+        if row.owner_id != account.id and account.role != "cluster_provider":
+            raise NotAllowed("Only its owner or a cluster provider may cancel a reservation.")
+        if row.state in FINAL:
+            raise Conflict(f"The reservation is {row.state} already; there is nothing to cancel.")
+        if row.cancel_requested_at is None:
+            row.cancel_requested_at = now
+            row.version += 1
+            event.record(
+                session, now, account.name, "cancel", f"{account.name} cancelled.", reservation_id=reservation_id
+            )
+
+
+def _open_request(
+    session: Session, account: Account, reservation_id: int, version: int, now: datetime
+) -> Reservation:
+    if account.role != "cluster_provider":
+        raise NotAllowed("Only a cluster provider decides on requests.")
+    row = reservation.get(session, account, reservation_id)
+    if row is None:
+        raise NotFound("There is no such reservation.")
+    if row.state != "requested" or row.cancel_requested_at is not None or row.hold_until <= now:
+        raise Conflict(f"The request is no longer open: it is {row.state}. Nothing was changed.")
+    if row.version != version:
+        raise Conflict("The request was changed since you opened it. Look at it again before you decide.")
+    return row
+
+
+def _decide(
+    session: Session, row: Reservation, account: Account, state: str, reason: str | None, now: datetime
+) -> None:
+    row.state = state
+    row.reason = reason
+    row.decided_at = now
+    row.decided_by_id = account.id
+    row.version += 1
+    message = f"{account.name} {state} the request" + (f": {reason}" if reason else ".")
+    event.record(session, now, account.name, state, message, reservation_id=row.id)

@@ -1,0 +1,110 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The declarative base, UTC times, and the two kinds of transaction: reading and writing."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import DateTime, Dialect, Engine, MetaData, String, TypeDecorator, create_engine, event, text
+from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+
+# pg_advisory_xact_lock's key for the ledger: any constant of our own will do.
+LEDGER_LOCK = 0x1EA5E401D
+# How long a SQLite writer waits for its turn. A write transaction takes milliseconds.
+SQLITE_BUSY_MS = 20_000
+SQLITE_TIME = "%Y-%m-%d %H:%M:%S.%f"
+
+
+class Base(DeclarativeBase):
+    """All tables; constraint names follow one pattern so that migrations can name them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Utc(TypeDecorator[datetime]):
+    """An aware UTC time: timestamptz on PostgreSQL, sortable text `YYYY-MM-DD HH:MM:SS.ffffff` on SQLite."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        return dialect.type_descriptor(String(26) if dialect.name == "sqlite" else DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("naive time on its way into the database")
+        value = value.astimezone(UTC)
+        return value.strftime(SQLITE_TIME) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if isinstance(value, str):
+            return datetime.strptime(value, SQLITE_TIME).replace(tzinfo=UTC)
+        return value.astimezone(UTC)
+
+
+class Database:
+    """One engine and the only two ways to a session.
+
+    `reading()` sees one consistent snapshot and never waits. `writing()` commits at the end of its block, or rolls
+    back on an exception; on SQLite it is BEGIN IMMEDIATE, so writers take turns from their first statement on.
+    `writing(ledger=True)` also holds the ledger lock: at most one such block runs at a time on the whole site.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine = open_engine(url)
+        self._reading = sessionmaker(self.engine, expire_on_commit=False)
+        self._writing = sessionmaker(self.engine.execution_options(writes=True), expire_on_commit=False)
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        with self._reading() as session:
+            yield session
+
+    @contextmanager
+    def writing(self, *, ledger: bool = False) -> Iterator[Session]:
+        with self._writing.begin() as session:
+            if ledger and self.engine.dialect.name == "postgresql":
+                session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LEDGER_LOCK})
+            yield session
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def open_engine(url: str) -> Engine:
+    """An engine for `url` (`sqlite:///FILE` or `postgresql+psycopg://...`), durable and with foreign keys enforced."""
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True)
+    # With no isolation level the driver never begins a transaction by itself; `_sqlite_begin` does.
+    engine = create_engine(url, connect_args={"isolation_level": None, "timeout": SQLITE_BUSY_MS / 1000})
+    event.listen(engine, "connect", _sqlite_pragmas)
+    event.listen(engine, "begin", _sqlite_begin)
+    return engine
+
+
+def _sqlite_pragmas(connection: sqlite3.Connection, _record: object) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={SQLITE_BUSY_MS}"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,135 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Reservations, their nodes and users, and every query that decides who may see which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, Select, String, UniqueConstraint, select, text
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+
+from app.db.account import Account
+from app.db.base import Base, Utc
+from app.domain.lifecycle import LIVE, STATES
+
+
+class Reservation(Base):
+    """One request for one virtual cluster in one slot. `state` is written by the schedule pass and the decision alone."""
+
+    __tablename__ = "reservation"
+    __table_args__ = (
+        CheckConstraint(f"state IN {STATES!r}", name="state"),
+        CheckConstraint("start_at < end_at", name="slot"),
+        CheckConstraint("home_gib > 0", name="home"),
+        Index(
+            "uq_reservation_live_name",
+            "name",
+            unique=True,
+            sqlite_where=text(f"state IN {LIVE!r}"),
+            postgresql_where=text(f"state IN {LIVE!r}"),
+        ),
+        Index("ix_reservation_state_start_at", "state", "start_at"),
+        Index("ix_reservation_owner_id_start_at", "owner_id", "start_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(63))
+    owner_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
+    state: Mapped[str] = mapped_column(String(16), default="requested")
+    version: Mapped[int] = mapped_column(default=1)
+    start_at: Mapped[datetime] = mapped_column(Utc)
+    end_at: Mapped[datetime] = mapped_column(Utc)
+    home_gib: Mapped[int]
+    rolls: Mapped[list[str]] = mapped_column(JSON)
+    note: Mapped[str] = mapped_column(String(2000), default="")
+    requested_at: Mapped[datetime] = mapped_column(Utc)
+    hold_until: Mapped[datetime] = mapped_column(Utc)
+    decided_at: Mapped[datetime | None] = mapped_column(Utc)
+    decided_by_id: Mapped[int | None] = mapped_column(ForeignKey("account.id"))
+    reason: Mapped[str | None] = mapped_column(String(2000))
+    cancel_requested_at: Mapped[datetime | None] = mapped_column(Utc)
+    building_at: Mapped[datetime | None] = mapped_column(Utc)
+    ready_at: Mapped[datetime | None] = mapped_column(Utc)
+    ending_at: Mapped[datetime | None] = mapped_column(Utc)
+    ended_at: Mapped[datetime | None] = mapped_column(Utc)
+    # Why it is not further yet: one sentence, written by every schedule pass that looks at it.
+    why: Mapped[str | None] = mapped_column(String(2000))
+
+    owner: Mapped[Account] = relationship(foreign_keys=owner_id, lazy="joined")
+    nodes: Mapped[list[Node]] = relationship(cascade="all, delete-orphan", order_by="Node.position")
+    users: Mapped[list[ClusterUser]] = relationship(cascade="all, delete-orphan", order_by="ClusterUser.uid")
+
+
+class Node(Base):
+    """One virtual machine of the cluster; position 0 is the frontend."""
+
+    __tablename__ = "node"
+    __table_args__ = (
+        UniqueConstraint("reservation_id", "name"),
+        UniqueConstraint("reservation_id", "position"),
+        CheckConstraint("kind IN ('frontend', 'compute')", name="kind"),
+        CheckConstraint("(kind = 'frontend') = (position = 0)", name="frontend_first"),
+        CheckConstraint("vcpus > 0 AND memory_mib > 0 AND disk_gib > 0", name="size"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    reservation_id: Mapped[int] = mapped_column(ForeignKey("reservation.id", ondelete="CASCADE"))
+    position: Mapped[int]
+    name: Mapped[str] = mapped_column(String(63))
+    kind: Mapped[str] = mapped_column(String(16))
+    vcpus: Mapped[int]
+    memory_mib: Mapped[int]
+    disk_gib: Mapped[int]
+    host_id: Mapped[int] = mapped_column(ForeignKey("host.id"))
+    storage_id: Mapped[int] = mapped_column(ForeignKey("host.id"))
+
+
+class ClusterUser(Base):
+    """A user of one virtual cluster, with the same uid on all its nodes."""
+
+    __tablename__ = "cluster_user"
+    __table_args__ = (UniqueConstraint("reservation_id", "name"), UniqueConstraint("reservation_id", "uid"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    reservation_id: Mapped[int] = mapped_column(ForeignKey("reservation.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(32))
+    uid: Mapped[int]
+    keys: Mapped[list[str]] = mapped_column(JSON)
+
+
+def visible(account: Account) -> Select[tuple[Reservation]]:
+    """The reservations this account may see: all of them for providers of the cluster, else its own.
+
+    Every query for a page or an API answer starts here, so that ownership is decided in one place.
+    """
+    query = select(Reservation)
+    return query.where(Reservation.owner_id == account.id) if account.role == "service_provider" else query
+
+
+def get(session: Session, account: Account, reservation_id: int) -> Reservation | None:
+    """The reservation if this account may see it."""
+    return session.scalar(visible(account).where(Reservation.id == reservation_id))
+
+
+def listing(
+    session: Session, account: Account, *, states: Sequence[str] = (), limit: int = 100, offset: int = 0
+) -> Sequence[Reservation]:
+    """The reservations this account may see, the latest start first."""
+    query = visible(account).order_by(Reservation.start_at.desc(), Reservation.id.desc())
+    if states:
+        query = query.where(Reservation.state.in_(states))
+    return session.scalars(query.limit(limit).offset(offset)).all()
+
+
+def live_name_exists(session: Session, name: str) -> bool:
+    """Whether a reservation that is not over bears this name."""
+    query = select(Reservation.id).where(Reservation.name == name, Reservation.state.in_(LIVE))
+    return session.scalar(query.limit(1)) is not None
+
+
+def columns(row: Any) -> dict[str, Any]:
+    """The row's columns as a dict, for events and exports."""
+    return {column.key: getattr(row, column.key) for column in row.__table__.columns}

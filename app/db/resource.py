@@ -1,0 +1,202 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Wanted and observed: one row for each thing on a host, and the claims by which passes share the work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Select,
+    String,
+    UniqueConstraint,
+    and_,
+    case,
+    exists,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
+
+from app.db.base import Base, Utc
+from app.db.site import Host
+
+# Which pass works on which operations; the crontab has a line for each pass.
+PASS_OF_OP = {
+    "vlan": "network",
+    "vxlan": "network",
+    "file": "storage",
+    "tgt": "storage",
+    "iso": "image",
+    "image": "image",
+    "domain": "machine",
+    "report": "machine",
+}
+HAVES = ("absent", "unknown", "pending", "present")
+# How many rows of one host go into one batch: all must be done within the call's deadline.
+BATCH = {"network": 32, "storage": 6, "image": 4, "machine": 12}
+
+
+class Resource(Base):
+    """One thing on one host: what is wanted, what was last observed, and who is at work on it.
+
+    `have` is `unknown` from the moment a pass first claims the row until a reply says otherwise, so a crash in
+    between is never taken for absence. `pending` means begun and healthy, not there yet; `why` says what it waits for.
+    """
+
+    __tablename__ = "resource"
+    __table_args__ = (
+        CheckConstraint("want IN ('present', 'absent')", name="want"),
+        CheckConstraint(f"have IN {HAVES!r}", name="have"),
+        CheckConstraint("(lease_owner IS NULL) = (lease_until IS NULL)", name="lease"),
+        UniqueConstraint("host_id", "op", "name"),
+        Index("ix_resource_reservation_id", "reservation_id"),
+        Index(
+            "ix_resource_due",
+            "pass_name",
+            "retry_at",
+            sqlite_where=text("want <> have"),
+            postgresql_where=text("want <> have"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    reservation_id: Mapped[int | None] = mapped_column(ForeignKey("reservation.id", ondelete="CASCADE"))
+    node_id: Mapped[int | None] = mapped_column(ForeignKey("node.id", ondelete="SET NULL"))
+    host_id: Mapped[int] = mapped_column(ForeignKey("host.id"))
+    pass_name: Mapped[str] = mapped_column(String(16))
+    op: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str] = mapped_column(String(200))
+    # The step in words, for pages and logs.
+    label: Mapped[str] = mapped_column(String(200))
+    args: Mapped[dict[str, Any]] = mapped_column(JSON)
+    want: Mapped[str] = mapped_column(String(8), default="present")
+    have: Mapped[str] = mapped_column(String(8), default="absent")
+    seen: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    why: Mapped[str | None] = mapped_column(String(2000))
+    error_code: Mapped[str | None] = mapped_column(String(32))
+    error_message: Mapped[str | None] = mapped_column(String(4000))
+    failures: Mapped[int] = mapped_column(default=0)
+    retry_at: Mapped[datetime | None] = mapped_column(Utc)
+    lease_owner: Mapped[str | None] = mapped_column(String(64))
+    lease_until: Mapped[datetime | None] = mapped_column(Utc)
+    started_at: Mapped[datetime | None] = mapped_column(Utc)
+    present_at: Mapped[datetime | None] = mapped_column(Utc)
+    removal_at: Mapped[datetime | None] = mapped_column(Utc)
+    absent_at: Mapped[datetime | None] = mapped_column(Utc)
+
+
+class Need(Base):
+    """An edge: `resource_id` may be made only while `needs_id` is present, and `needs_id` removed only after it."""
+
+    __tablename__ = "need"
+    __table_args__ = (Index("ix_need_needs_id", "needs_id"),)
+
+    resource_id: Mapped[int] = mapped_column(ForeignKey("resource.id", ondelete="CASCADE"), primary_key=True)
+    needs_id: Mapped[int] = mapped_column(ForeignKey("resource.id", ondelete="CASCADE"), primary_key=True)
+
+
+def due(pass_name: str, now: datetime) -> Select[tuple[int]]:
+    """The ids of the rows that this pass may work on at `now`: a difference, no lease, time come, needs met, host sound."""
+    r, other = Resource, aliased(Resource)
+    unmet = exists().where(Need.resource_id == r.id, Need.needs_id == other.id, other.have != "present")
+    still_used = exists().where(Need.needs_id == r.id, Need.resource_id == other.id, other.have != "absent")
+    return (
+        select(r.id)
+        .join(Host, Host.id == r.host_id)
+        .where(
+            r.pass_name == pass_name,
+            r.want != r.have,
+            or_(r.retry_at.is_(None), r.retry_at <= now),
+            or_(r.lease_until.is_(None), r.lease_until <= now),
+            or_(Host.suspect_until.is_(None), Host.suspect_until <= now),
+            or_(and_(r.want == "present", ~unmet), and_(r.want == "absent", ~still_used)),
+        )
+        .order_by(r.host_id, r.id)
+    )
+
+
+def claim(session: Session, pass_name: str, owner: str, now: datetime, lease: timedelta) -> list[Resource]:
+    """Lease the rows that are due to `owner` until `now + lease` and return them, at most a batch for each host.
+
+    Two passes at once never get the same row: PostgreSQL skips rows another transaction has locked, SQLite lets one
+    writer in at a time.
+    """
+    ids = session.scalars(due(pass_name, now).with_for_update(skip_locked=True, of=Resource)).all()
+    if not ids:
+        return []
+    rows = session.scalars(select(Resource).where(Resource.id.in_(ids)).order_by(Resource.host_id, Resource.id)).all()
+    taken: dict[int, int] = {}
+    chosen = []
+    for row in rows:
+        taken[row.host_id] = taken.get(row.host_id, 0) + 1
+        if taken[row.host_id] <= BATCH.get(pass_name, 8):
+            chosen.append(row)
+    session.execute(
+        update(Resource)
+        .where(Resource.id.in_([row.id for row in chosen]))
+        .values(
+            lease_owner=owner,
+            lease_until=now + lease,
+            have=case((Resource.have == "absent", "unknown"), else_=Resource.have),
+            started_at=case(
+                (and_(Resource.want == "present", Resource.started_at.is_(None)), now), else_=Resource.started_at
+            ),
+            removal_at=case(
+                (and_(Resource.want == "absent", Resource.removal_at.is_(None)), now), else_=Resource.removal_at
+            ),
+        )
+        .execution_options(synchronize_session=False)
+    )
+    for row in chosen:
+        session.refresh(row)
+    return chosen
+
+
+def settle(session: Session, resource_id: int, owner: str, values: Mapping[str, Any]) -> bool:
+    """Write the outcome and give the lease back, only if it is still `owner`'s; False means it was lost."""
+    done = session.execute(
+        update(Resource)
+        .where(Resource.id == resource_id, Resource.lease_owner == owner)
+        .values(lease_owner=None, lease_until=None, **values)
+        .returning(Resource.id)
+        .execution_options(synchronize_session=False)
+    )
+    return done.first() is not None
+
+
+def want_absent(session: Session, reservation_id: int) -> None:
+    """From now on nothing of this reservation is wanted; removal starts afresh, with no back-off left over."""
+    session.execute(
+        update(Resource)
+        .where(Resource.reservation_id == reservation_id)
+        .values(want="absent", retry_at=None, failures=0, error_code=None, error_message=None, why=None)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def of_reservation(session: Session, reservation_id: int) -> Sequence[Resource]:
+    """All rows of one reservation in the order they were laid out."""
+    return session.scalars(
+        select(Resource).where(Resource.reservation_id == reservation_id).order_by(Resource.id)
+    ).all()
+
+
+def find(session: Session, host_id: int, op: str, name: str) -> Resource | None:
+    """The row for this thing on this host."""
+    return session.scalar(
+        select(Resource).where(Resource.host_id == host_id, Resource.op == op, Resource.name == name)
+    )
+
+
+def is_on_host(session: Session, host_id: int) -> bool:
+    """Whether anything of ours may stand on this host."""
+    return session.scalar(select(Resource.id).where(Resource.host_id == host_id, Resource.have != "absent").limit(1)) is not None

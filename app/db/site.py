@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The site: its hosts with their roles, and the pools of numbers it lends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, String, UniqueConstraint, select
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+
+from app.db.base import Base, Utc
+
+HOST_ROLES = ("gateway", "compute", "storage", "builder")
+HOST_STATES = ("enabled", "drained")
+POOL_KINDS = ("network_id", "public_address")
+
+
+class Host(Base):
+    """A physical host as the passes reach it. `host_key` is pinned; `suspect_until` keeps the passes away for a while."""
+
+    __tablename__ = "host"
+    __table_args__ = (
+        CheckConstraint(f"state IN {HOST_STATES!r}", name="state"),
+        CheckConstraint("vcpus >= 0 AND memory_mib >= 0 AND disk_mib >= 0", name="capacity"),
+        CheckConstraint("port BETWEEN 1 AND 65535", name="port"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(63), unique=True)
+    address: Mapped[str] = mapped_column(String(255))
+    port: Mapped[int] = mapped_column(default=22)
+    host_key: Mapped[str] = mapped_column(String(1024))
+    # Where its iSCSI portal listens and its tunnels end; the SSH address where the site has but one network.
+    data_address: Mapped[str] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(16), default="enabled")
+    vcpus: Mapped[int] = mapped_column(default=0)
+    memory_mib: Mapped[int] = mapped_column(default=0)
+    disk_mib: Mapped[int] = mapped_column(default=0)
+    facts: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    boot_id: Mapped[str | None] = mapped_column(String(64))
+    failures: Mapped[int] = mapped_column(default=0)
+    suspect_until: Mapped[datetime | None] = mapped_column(Utc)
+    last_error: Mapped[str | None] = mapped_column(String(2000))
+    last_seen_at: Mapped[datetime | None] = mapped_column(Utc)
+    added_at: Mapped[datetime] = mapped_column(Utc)
+    roles: Mapped[list[HostRole]] = relationship(cascade="all, delete-orphan", lazy="selectin")
+
+    @property
+    def role_names(self) -> frozenset[str]:
+        """The roles by name."""
+        return frozenset(role.role for role in self.roles)
+
+
+class HostRole(Base):
+    """One of a host's roles; a host may have several."""
+
+    __tablename__ = "host_role"
+    __table_args__ = (CheckConstraint(f"role IN {HOST_ROLES!r}", name="role"),)
+
+    host_id: Mapped[int] = mapped_column(ForeignKey("host.id", ondelete="CASCADE"), primary_key=True)
+    role: Mapped[str] = mapped_column(String(16), primary_key=True)
+
+
+class Assignment(Base):
+    """One number out of a pool (a VLAN ID or VNI, a public address as an integer) while a reservation holds it.
+
+    Keyed by (reservation, kind, purpose), so that a retry takes the same one again; deleted only after every host
+    reported that the thing is gone.
+    """
+
+    __tablename__ = "assignment"
+    __table_args__ = (
+        CheckConstraint(f"kind IN {POOL_KINDS!r}", name="kind"),
+        UniqueConstraint("kind", "value"),
+        UniqueConstraint("reservation_id", "kind", "purpose"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    value: Mapped[int] = mapped_column(BigInteger)
+    reservation_id: Mapped[int] = mapped_column(ForeignKey("reservation.id", ondelete="CASCADE"))
+    purpose: Mapped[str] = mapped_column(String(32))
+
+
+def hosts(session: Session) -> Sequence[Host]:
+    """All hosts by name."""
+    return session.scalars(select(Host).order_by(Host.name)).all()
+
+
+def host_by_name(session: Session, name: str) -> Host | None:
+    """The host of that name."""
+    return session.scalar(select(Host).where(Host.name == name))
+
+
+def assign(session: Session, kind: str, reservation_id: int, purpose: str, first: int, last: int) -> int | None:
+    """The number of the pool [first, last] for this purpose: the one held already, else the lowest free one.
+
+    None when all are taken. Call it under the ledger lock; the unique constraints have the last word.
+    """
+    mine = select(Assignment.value).where(
+        Assignment.kind == kind, Assignment.reservation_id == reservation_id, Assignment.purpose == purpose
+    )
+    held = session.scalar(mine)
+    if held is not None:
+        return held
+    taken = set(
+        session.scalars(
+            select(Assignment.value).where(Assignment.kind == kind, Assignment.value.between(first, last))
+        )
+    )
+    value = next((value for value in range(first, last + 1) if value not in taken), None)
+    if value is not None:
+        session.add(Assignment(kind=kind, value=value, reservation_id=reservation_id, purpose=purpose))
+        session.flush()
+    return value
+
+
+def assignments(session: Session, reservation_id: int) -> dict[tuple[str, str], int]:
+    """What the reservation holds: (kind, purpose) -> number."""
+    rows = session.scalars(select(Assignment).where(Assignment.reservation_id == reservation_id))
+    return {(row.kind, row.purpose): row.value for row in rows}

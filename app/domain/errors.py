@@ -1,0 +1,43 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The errors of the domain, one class for each person who has to act."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+class LeaseholdError(Exception):
+    """Base of every error a person is meant to read; `str()` is the sentence shown."""
+
+
+class InvalidRequest(LeaseholdError):
+    """The user has to mend the input. `fields` maps a field's name to what is wrong with it."""
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        self.fields = dict(fields)
+        super().__init__("; ".join(f"{name}: {message}" for name, message in self.fields.items()))
+
+
+class NoRoom(LeaseholdError):
+    """The request is sound but does not fit. `reasons` says what is short, one sentence each."""
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__(" ".join(self.reasons))
+
+
+class Conflict(LeaseholdError):
+    """What the caller saw is no longer so (another person decided, the row changed); look again."""
+
+
+class NotFound(LeaseholdError):
+    """There is no such thing, or it is not the caller's to see: both read the same from outside."""
+
+
+class NotAllowed(LeaseholdError):
+    """The caller's role does not permit this."""
+
+
+class SiteError(LeaseholdError):
+    """The operator has to act: configuration, a host, the database."""

@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The states of a reservation and every way from one to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+# from -> {to: why one gets there}. The documented state table is made from this one.
+TRANSITIONS: dict[str, dict[str, str]] = {
+    "requested": {
+        "approved": "a cluster provider approves",
+        "rejected": "a cluster provider rejects, with a reason",
+        "cancelled": "the service provider cancels before anything is built",
+        "expired": "nobody answered before the hold ran out",
+    },
+    "approved": {
+        "building": "the slot's start less the lead time has come",
+        "cancelled": "the service provider cancels before anything is built",
+        "expired": "the slot passed without a pass running",
+    },
+    "building": {
+        "ready": "everything is present and the acceptance report is in",
+        "ending": "the slot ends or it is cancelled",
+    },
+    "ready": {"ending": "the slot ends or it is cancelled"},
+    "suspended": {"ending": "the slot ends or it is cancelled"},
+    "ending": {"ended": "everything is gone from every host"},
+    "ended": {},
+    "rejected": {},
+    "cancelled": {},
+    "expired": {},
+}
+STATES = tuple(TRANSITIONS)
+FINAL = tuple(state for state, ways in TRANSITIONS.items() if not ways)
+LIVE = tuple(state for state, ways in TRANSITIONS.items() if ways)
+# States in which things of the reservation may stand on hosts.
+ON_HOSTS = ("building", "ready", "suspended", "ending")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What next_state needs to know of one reservation."""
+
+    state: str
+    start_at: datetime
+    end_at: datetime
+    hold_until: datetime
+    is_cancelled: bool
+    build_at: datetime
+
+
+def next_state(standing: Standing, haves: Iterable[str], now: datetime) -> str:
+    """The state the reservation should be in at `now`; the same state where nothing is due.
+
+    `haves` are the `have` values of its resource rows. Pure; called under the ledger lock by the schedule pass.
+    """
+    state, over = standing.state, standing.is_cancelled or now >= standing.end_at
+    if state == "requested":
+        if standing.is_cancelled:
+            return "cancelled"
+        return "expired" if now >= standing.hold_until else state
+    if state == "approved":
+        if standing.is_cancelled:
+            return "cancelled"
+        if now >= standing.end_at:
+            return "expired"
+        return "building" if now >= standing.build_at else state
+    if state in ("building", "ready", "suspended"):
+        if over:
+            return "ending"
+        if state == "building" and all(have == "present" for have in haves):
+            return "ready"
+        return state
+    if state == "ending" and all(have == "absent" for have in haves):
+        return "ended"
+    return state

@@ -1,0 +1,197 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The site's settings: one frozen object from a TOML file and the environment, checked once at start."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from app.domain.errors import SiteError
+
+DEFAULT_FILE = "/etc/leasehold/leasehold.toml"
+
+
+@dataclass(frozen=True)
+class Web:
+    """The pages: where cookies may travel and how logins are slowed down."""
+
+    secret_key_file: str = "/var/lib/leasehold/web.key"
+    secure_cookies: bool = True
+    session_hours: int = 12
+    login_tries: int = 10
+    login_window_s: int = 60
+
+
+@dataclass(frozen=True)
+class Booking:
+    """How long a request is held unanswered, how early building starts, and the most one may ask for."""
+
+    hold_hours: int = 72
+    lead_s: int = 600
+    max_nodes: int = 1000
+    max_days: int = 366
+    frontend_vcpus: int = 1
+    frontend_memory_mib: int = 1024
+    frontend_disk_gib: int = 4
+
+
+@dataclass(frozen=True)
+class Network:
+    """The network driver and the pools; `private` is the subnet inside every cluster."""
+
+    driver: str = "vxlan"
+    first_id: int = 1000
+    last_id: int = 1999
+    parent: str = "eth1"
+    mtu: int = 1450
+    private: str = "10.20.0.0/16"
+    public: str = "198.19.0.0/24"
+    public_first: str = "198.19.0.100"
+    public_last: str = "198.19.0.199"
+    public_gateway: str = "198.19.0.1"
+    public_bridge: str = "br-public"
+    dns: tuple[str, ...] = ()
+    outside_check: str = ""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The volume and export drivers and the base of target names."""
+
+    volume: str = "file"
+    export: str = "tgt"
+    iqn_base: str = "iqn.2026-11.org.leasehold"
+
+
+@dataclass(frozen=True)
+class Image:
+    """Golden images: the distribution they hold and where it is fetched from."""
+
+    suite: str = "bookworm"
+    mirror: str = "http://deb.debian.org/debian"
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Time-outs of the passes in seconds; a lease always outlives the call made under it."""
+
+    lease_s: float = 60.0
+    deadline_s: float = 45.0
+    poll_s: float = 2.0
+    backoff_first_s: float = 2.0
+    backoff_most_s: float = 300.0
+    suspect_first_s: float = 5.0
+    suspect_most_s: float = 120.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All of it. `mark` is the prefix of every name we make on a host."""
+
+    database: str = "sqlite:////var/lib/leasehold/leasehold.sqlite"
+    site: str = "Leasehold"
+    mark: str = "lh"
+    ssh_key_file: str = "/var/lib/leasehold/ssh/id_ed25519"
+    site_key_file: str = "/var/lib/leasehold/site.key"
+    rolls_dir: str = ""
+    host_dir: str = "/var/lib/leasehold"
+    web: Web = field(default_factory=Web)
+    booking: Booking = field(default_factory=Booking)
+    network: Network = field(default_factory=Network)
+    storage: Storage = field(default_factory=Storage)
+    image: Image = field(default_factory=Image)
+    passes: Passes = field(default_factory=Passes)
+
+    @property
+    def hold(self) -> timedelta:
+        """How long an unanswered request keeps its place."""
+        return timedelta(hours=self.booking.hold_hours)
+
+
+def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings of `path` (else $LEASEHOLD_CONFIG, else DEFAULT_FILE if there is one) and the environment.
+
+    LEASEHOLD_SECTION__KEY overrides a key of a section, LEASEHOLD__KEY one at the top. SiteError names the key that
+    is wrong. A file that was named but is missing is an error; a missing default file means the defaults.
+    """
+    environ = os.environ if environ is None else environ
+    named = path or environ.get("LEASEHOLD_CONFIG")
+    file = Path(named or DEFAULT_FILE)
+    try:
+        raw = tomllib.loads(file.read_text()) if named or file.exists() else {}
+    except (OSError, tomllib.TOMLDecodeError) as why:
+        raise SiteError(f"The configuration {file} cannot be read: {why}") from why
+    for key, value in environ.items():
+        section, found, name = key.removeprefix("LEASEHOLD_").lower().partition("__")
+        if key.startswith("LEASEHOLD_") and found:
+            target = raw.setdefault(section, {}) if section else raw
+            target[name] = value
+    settings = _build(Settings, raw, str(file))
+    _check(settings)
+    return settings
+
+
+def _build(kind: type[Any], raw: Mapping[str, Any], where: str) -> Any:
+    hints = get_type_hints(kind)
+    unknown = set(raw) - {f.name for f in fields(kind)}
+    if unknown:
+        raise SiteError(f"{where}: there is no setting {sorted(unknown)[0]!r}.")
+    values = {}
+    for name, value in raw.items():
+        wanted = hints[name]
+        if is_dataclass(wanted):
+            if not isinstance(value, Mapping):
+                raise SiteError(f"{where}: [{name}] must be a table.")
+            values[name] = _build(wanted, value, f"{where} [{name}]")
+        else:
+            values[name] = _convert(value, wanted, f"{where}: {name}")
+    return kind(**values)
+
+
+def _convert(value: Any, wanted: Any, where: str) -> Any:
+    try:
+        if wanted is bool:
+            if isinstance(value, str):
+                return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
+            if not isinstance(value, bool):
+                raise ValueError
+            return value
+        if wanted in (int, float):
+            if isinstance(value, bool):
+                raise ValueError
+            return wanted(value)
+        if wanted is str:
+            if not isinstance(value, str):
+                raise ValueError
+            return value
+        return tuple(value.split(",")) if isinstance(value, str) else tuple(str(item) for item in value)
+    except (KeyError, TypeError, ValueError):
+        raise SiteError(f"{where} is {value!r}, which is not {getattr(wanted, '__name__', wanted)}.") from None
+
+
+def _check(settings: Settings) -> None:
+    net, times = settings.network, settings.passes
+    most = 4094 if net.driver == "vlan" else (1 << 24) - 1
+    if net.driver not in ("vlan", "vxlan"):
+        raise SiteError(f"network.driver is {net.driver!r}: choose vlan or vxlan.")
+    if not 1 <= net.first_id <= net.last_id <= most:
+        raise SiteError(f"network.first_id..last_id must lie within 1..{most} for {net.driver}.")
+    try:
+        ipaddress.IPv4Network(net.private)
+        public = ipaddress.IPv4Network(net.public)
+        ends = [ipaddress.IPv4Address(a) for a in (net.public_first, net.public_last, net.public_gateway)]
+    except ValueError as why:
+        raise SiteError(f"[network]: {why}.") from why
+    if not all(end in public for end in ends) or ends[0] > ends[1]:
+        raise SiteError("[network]: public_first..public_last and public_gateway must lie within public, in order.")
+    if times.deadline_s >= times.lease_s:
+        raise SiteError("passes.deadline_s must be less than passes.lease_s: a call may not outlive its lease.")
+    if not settings.mark.isalpha() or not settings.mark.islower() or len(settings.mark) > 4:
+        raise SiteError("mark must be 1 to 4 lower-case letters.")

@@ -1,0 +1,35 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Alembic's entry: runs the migrations on the URL it is given, else on the database of the settings."""
+
+from __future__ import annotations
+
+from alembic import context
+from sqlalchemy.engine import Connection
+
+from app.db import account, event, ledger, pass_run, reservation, resource, site
+from app.db.base import Base, open_engine
+from app.settings import load
+
+# Importing a table's module is what puts it into the metadata.
+TABLES = (account, event, ledger, pass_run, reservation, resource, site)
+
+
+def migrate(connection: Connection) -> None:
+    """Run the migrations in one transaction; SQLite changes a table by making it anew."""
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        render_as_batch=connection.dialect.name == "sqlite",
+        compare_type=True,
+        user_module_prefix="app.db.base.",
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+engine = open_engine(context.config.get_main_option("sqlalchemy.url") or load().database)
+with engine.connect().execution_options(writes=True) as connection:
+    migrate(connection)
+    connection.commit()
+engine.dispose()

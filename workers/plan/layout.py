@@ -1,0 +1,226 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""From a reservation to the things that must stand on hosts, and which of them each one needs.
+
+The result is data for resource rows; nothing here looks at a host, a clock or the database. Names come from
+`naming`, so laying out twice gives the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from workers.plan.naming import Names
+
+Key = tuple[str, str, str]
+RenderDomain = Callable[[Mapping[str, Any]], str]
+
+
+@dataclass(frozen=True)
+class Guest:
+    """One node as placed: on which hosts its machine and its volumes are. Sizes in MiB."""
+
+    id: int
+    position: int
+    name: str
+    host: str
+    storage: str
+    vcpus: int
+    memory_mib: int
+    disk_mib: int
+    image: str
+    address: str
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """What laying out needs to know of a host: its address on the data network and how guests run there."""
+
+    name: str
+    data_address: str
+    virt_type: str = "qemu"
+    dir: str = "/var/lib/leasehold"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A virtual cluster whose numbers are all chosen. guests[0] is the frontend. `images`: name -> op arguments."""
+
+    names: Names
+    guests: tuple[Guest, ...]
+    hosts: Mapping[str, HostFacts]
+    network_id: int
+    home_mib: int
+    images: Mapping[str, Mapping[str, Any]]
+    site_roll: Mapping[str, Any]
+    network_driver: str
+    network_parent: str
+    mtu: int
+    volume_driver: str
+    export_driver: str
+    public_bridge: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One resource row to be: `needs` are keys (host, op, name) of other rows."""
+
+    host: str
+    op: str
+    name: str
+    label: str
+    args: Mapping[str, Any]
+    needs: tuple[Key, ...] = ()
+    node_id: int | None = None
+    is_shared: bool = field(default=False)
+
+    @property
+    def key(self) -> Key:
+        """What identifies the row on the site."""
+        return (self.host, self.op, self.name)
+
+
+def lay_out(cluster: Cluster, render_domain: RenderDomain) -> list[Row]:
+    """All rows of the cluster, every row after those it needs.
+
+    `render_domain` turns the fields of a guest into libvirt's XML (templates/install/domain.xml.j2).
+    """
+    frontend, computes = cluster.guests[0], cluster.guests[1:]
+    links = {name: _link(cluster, name) for name in dict.fromkeys(guest.host for guest in cluster.guests)}
+    images = {key: _image(cluster, *key) for key in dict.fromkeys((g.storage, g.image) for g in cluster.guests)}
+    home = _disk(cluster, frontend, "home", cluster.home_mib, None)
+    iso = _iso(cluster, frontend)
+    rows = [*links.values(), *images.values()]
+    roots = {}
+    for guest in cluster.guests:
+        volume, export = _disk(cluster, guest, "root", guest.disk_mib, images[guest.storage, guest.image])
+        roots[guest.position] = export
+        rows += [volume, export]
+    rows += [*home, iso]
+    head = _domain(cluster, frontend, render_domain, [roots[0], home[1]], (links[frontend.host].key, iso.key))
+    rows.append(head)
+    for guest in computes:
+        needs = (links[guest.host].key, head.key)
+        rows.append(_domain(cluster, guest, render_domain, [roots[guest.position]], needs))
+    domains = tuple(row.key for row in rows if row.op == "domain")
+    rows.append(
+        Row(
+            frontend.host,
+            "report",
+            head.name,
+            "acceptance test inside the cluster",
+            {"domain": head.name, "event": "accepted"},
+            domains,
+            frontend.id,
+        )
+    )
+    return rows
+
+
+def _link(cluster: Cluster, host: str) -> Row:
+    names, driver = cluster.names, cluster.network_driver
+    ends = sorted({cluster.hosts[guest.host].data_address for guest in cluster.guests})
+    mine = cluster.hosts[host].data_address
+    args: dict[str, Any] = {
+        "link": names.uplink(driver),
+        "bridge": names.bridge,
+        "mtu": cluster.mtu,
+        "alias": names.alias,
+    }
+    if driver == "vxlan":
+        args |= {"vni": cluster.network_id, "local": mine, "peers": [end for end in ends if end != mine]}
+    else:
+        args |= {"vid": cluster.network_id, "parent": cluster.network_parent}
+    return Row(host, driver, names.bridge, f"private network {cluster.network_id} on {host}", args)
+
+
+def _image(cluster: Cluster, storage: str, image: str) -> Row:
+    return Row(storage, "image", image, f"golden image {image}", cluster.images[image], is_shared=True)
+
+
+def _disk(cluster: Cluster, guest: Guest, what: str, size_mib: int, image: Row | None) -> tuple[Row, Row]:
+    names = cluster.names
+    volume = names.volume(guest.name, what)
+    target = names.target(volume)
+    stored = Row(
+        guest.storage,
+        cluster.volume_driver,
+        volume,
+        f"volume {guest.name} {what}",
+        {"volume": volume, "size_mib": size_mib, "image": image.name if image else None},
+        (image.key,) if image else (),
+        guest.id,
+    )
+    shown = Row(
+        guest.storage,
+        cluster.export_driver,
+        volume,
+        f"export of {guest.name} {what} to {guest.host}",
+        {
+            "target": target,
+            "volume": volume,
+            "initiator": cluster.hosts[guest.host].data_address,
+            "user": volume,
+            "password": {"secret": f"chap:{volume}"},
+        },
+        (stored.key,),
+        guest.id,
+    )
+    return stored, shown
+
+
+def _iso(cluster: Cluster, frontend: Guest) -> Row:
+    name = cluster.names.domain(frontend.name)
+    args = {"iso": name, "label": "cidata", "files": dict(cluster.site_roll)}
+    return Row(frontend.host, "iso", name, "site roll on the frontend's ISO", args, (), frontend.id)
+
+
+def _domain(
+    cluster: Cluster, guest: Guest, render: RenderDomain, exports: list[Row], needs: tuple[Key, ...]
+) -> Row:
+    names, host = cluster.names, cluster.hosts[guest.host]
+    name, is_frontend = names.domain(guest.name), guest.position == 0
+    disks = [
+        {
+            "target": export.args["target"],
+            "portal": cluster.hosts[guest.storage].data_address,
+            "user": export.args["user"],
+            "serial": export.name.rsplit("-", 1)[1],
+        }
+        for export in exports
+    ]
+    nics = [{"bridge": names.bridge, "mac": names.mac(guest.position, 0), "tap": names.tap(guest.position)}]
+    if is_frontend:
+        nics.append({"bridge": cluster.public_bridge, "mac": names.mac(0, 1), "tap": names.public_tap})
+    fields = {
+        "name": name,
+        "uuid": names.uuid(guest.name),
+        "alias": names.alias,
+        "virt_type": host.virt_type,
+        "vcpus": guest.vcpus,
+        "memory_mib": guest.memory_mib,
+        "disks": disks,
+        "iso": f"{host.dir}/iso/{name}.iso" if is_frontend else None,
+        "nics": nics,
+        "serial": f"{host.dir}/domains/{name}.serial",
+        "report": f"{host.dir}/domains/{name}.report",
+    }
+    chap = [
+        {
+            "uuid": names.uuid(export.name),
+            "usage": export.args["target"],
+            "password": {"secret": f"chap:{export.name}"},
+        }
+        for export in exports
+    ]
+    args = {
+        "domain": name,
+        "uuid": fields["uuid"],
+        "xml": render(fields),
+        "chap": chap,
+        "ready_event": "ready",
+    }
+    label = f"guest {guest.name} on {guest.host}"
+    return Row(guest.host, "domain", name, label, args, (*(e.key for e in exports), *needs), guest.id)
