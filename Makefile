@@ -5,7 +5,8 @@
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV := .venv
 BIN := $(VENV)/bin
-# A checkout may belong to another user than the one who runs make (root inside a container).
+# The lab makes network namespaces and starts guests: that takes root.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
@@ -56,16 +57,16 @@ docs: venv
 	@$(BIN)/sphinx-build -q -W --keep-going -d .cache/doctrees -b html docs docs/_build/html
 
 test: setup venv format-check lint types imports docs ## everything, on SQLite and PostgreSQL, with the lab's hosts
-	@$(BIN)/pytest
+	@$(AS_ROOT) $(BIN)/pytest
 
 demo: setup venv ## a whole virtual cluster on this machine, from the booking to the login
-	@$(BIN)/python -m lab.demo up
+	@$(AS_ROOT) $(BIN)/python -m lab.demo up
 
 demo-down: venv ## end the demo's reservation, then remove the lab
-	@$(BIN)/python -m lab.demo down
+	@$(AS_ROOT) $(BIN)/python -m lab.demo down
 
 bench-%: setup venv ## one bench of bench/, for instance: make bench-fanout
-	@$(BIN)/python -m bench.$*
+	@$(AS_ROOT) $(BIN)/python -m bench.$*
 
 format: venv ## let ruff format and mend what it can
 	@$(BIN)/ruff check -q --fix-only $(CODE)
@@ -78,4 +79,4 @@ lock: ## write the lock files anew from requirements.in and requirements-dev.in
 	    --custom-compile-command 'make lock' $$name.in -o $$name.txt || exit 1; done
 
 clean: ## remove what make made: the environment, caches, built docs (not var/)
-	@rm -rf $(VENV) .cache docs/_build *.egg-info .ruff_cache .mypy_cache .pytest_cache
+	@$(AS_ROOT) rm -rf $(VENV) .cache docs/_build *.egg-info .ruff_cache .mypy_cache .pytest_cache
