@@ -43,19 +43,32 @@ def request(
     *,
     rolls: Collection[str],
     now: datetime,
+    key: str | None = None,
 ) -> int:
     """Validate, place and store what `account` asks for; return the new reservation's id.
 
     One transaction under the ledger lock. InvalidRequest names the fields to mend; NoRoom says what is short. In
-    both cases nothing is written.
+    both cases nothing is written. A `key` (at most 64 characters) names the request: sent again, it answers with the
+    reservation that was made the first time.
     """
+    if key is not None:
+        with database.reading() as session:
+            made = reservation.id_by_key(session, account.id, key)
+        if made is not None:
+            return made
     wanted = validate(raw, now=now, rolls=rolls, limits=limits(settings))
     with database.writing(ledger=True) as session:
+        # Looked for again under the lock: the first of two sent at once may have been written meanwhile.
+        if key is not None and (made := reservation.id_by_key(session, account.id, key)) is not None:
+            return made
         if reservation.live_name_exists(session, wanted.name):
-            raise InvalidRequest({"name": f"There is a cluster called {wanted.name!r} already. Choose another name."})
+            raise InvalidRequest(
+                {"name": f"There is a cluster called {wanted.name!r} already. Choose another name."}
+            )
         parts = _parts(wanted, settings)
         placement = _place(session, settings, parts, wanted.slot, now)
         row = _rows(wanted, settings, account, placement, now)
+        row.request_key = key
         session.add(row)
         session.flush()
         _allocate(session, row.id, parts, placement, wanted.slot)
@@ -108,7 +121,9 @@ def _place(session: Session, settings: Settings, parts: list[Part], slot: Slot, 
     return place(parts, [Candidate(host.id, host.name, host.role_names) for host in hosts], free)
 
 
-def _rows(wanted: Request, settings: Settings, account: Account, placement: Placement, now: datetime) -> Reservation:
+def _rows(
+    wanted: Request, settings: Settings, account: Account, placement: Placement, now: datetime
+) -> Reservation:
     front, disks = settings.booking, placement.hosts["disks"]
     frontend = Node(
         position=0,
@@ -144,16 +159,21 @@ def _rows(wanted: Request, settings: Settings, account: Account, placement: Plac
         note=wanted.note,
         requested_at=now,
         # An answer that comes after the start still counts for an hour: the slot may have been asked for at once.
-        hold_until=min(now + settings.hold, max(wanted.slot.start, now + timedelta(hours=1)), wanted.slot.end),
+        hold_until=min(
+            now + settings.hold, max(wanted.slot.start, now + timedelta(hours=1)), wanted.slot.end
+        ),
         why="Waits for approval by a cluster provider.",
         nodes=[frontend, *computes],
         users=[
-            ClusterUser(name=user.name, uid=FIRST_UID + i, keys=list(user.keys)) for i, user in enumerate(wanted.users)
+            ClusterUser(name=user.name, uid=FIRST_UID + i, keys=list(user.keys))
+            for i, user in enumerate(wanted.users)
         ],
     )
 
 
-def _allocate(session: Session, reservation_id: int, parts: list[Part], placement: Placement, slot: Slot) -> None:
+def _allocate(
+    session: Session, reservation_id: int, parts: list[Part], placement: Placement, slot: Slot
+) -> None:
     amounts: dict[tuple[int | None, str], int] = {(None, "network_id"): 1, (None, "public_address"): 1}
     for part in parts:
         for resource, amount in part.needs.items():

@@ -8,7 +8,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, Select, String, UniqueConstraint, select, text
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Select,
+    String,
+    UniqueConstraint,
+    select,
+    text,
+)
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from app.db.account import Account
@@ -24,6 +34,7 @@ class Reservation(Base):
         CheckConstraint(f"state IN {STATES!r}", name="state"),
         CheckConstraint("start_at < end_at", name="slot"),
         CheckConstraint("home_gib > 0", name="home"),
+        UniqueConstraint("owner_id", "request_key"),
         Index(
             "uq_reservation_live_name",
             "name",
@@ -55,6 +66,11 @@ class Reservation(Base):
     ready_at: Mapped[datetime | None] = mapped_column(Utc)
     ending_at: Mapped[datetime | None] = mapped_column(Utc)
     ended_at: Mapped[datetime | None] = mapped_column(Utc)
+    # Where its people log in, and the frontend's public SSH host key; written when building begins.
+    public_address: Mapped[str | None] = mapped_column(String(64))
+    host_public_key: Mapped[str | None] = mapped_column(String(200))
+    # What the client named its request by: the same request sent twice makes one reservation.
+    request_key: Mapped[str | None] = mapped_column(String(64))
     # Why it is not further yet: one sentence, written by every schedule pass that looks at it.
     why: Mapped[str | None] = mapped_column(String(2000))
 
@@ -100,7 +116,7 @@ class ClusterUser(Base):
     keys: Mapped[list[str]] = mapped_column(JSON)
 
 
-def visible(account: Account) -> Select[tuple[Reservation]]:
+def visible(account: Account) -> Select[Reservation]:
     """The reservations this account may see: all of them for providers of the cluster, else its own.
 
     Every query for a page or an API answer starts here, so that ownership is decided in one place.
@@ -122,6 +138,12 @@ def listing(
     if states:
         query = query.where(Reservation.state.in_(states))
     return session.scalars(query.limit(limit).offset(offset)).all()
+
+
+def id_by_key(session: Session, owner_id: int, request_key: str) -> int | None:
+    """The reservation this account made under this key."""
+    mine = (Reservation.owner_id == owner_id, Reservation.request_key == request_key)
+    return session.scalar(select(Reservation.id).where(*mine))
 
 
 def live_name_exists(session: Session, name: str) -> bool:
