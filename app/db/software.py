@@ -1,0 +1,29 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The software of clusters: the rolls, read from their folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.domain.roll import Roll, RollError, parse
+
+
+def read_rolls(folder: Path) -> dict[str, Roll]:
+    """All rolls below folder by name; RollError when there are none or one is wrong."""
+    rolls = {}
+    for path in sorted(folder.glob("*/roll.toml")):
+        root = path.parent
+        files = {}
+        for file in sorted(root.rglob("*")):
+            if file.is_symlink():
+                raise RollError(f"{file} is a symbolic link: a roll holds plain files only")
+            if file.is_file() and file != path and "__pycache__" not in file.parts:
+                try:
+                    files[file.relative_to(root).as_posix()] = file.read_text()
+                except UnicodeDecodeError as error:
+                    raise RollError(f"{file} is not UTF-8 text: {error}") from error
+        rolls[root.name] = parse(root.name, path.read_text(), files)
+    if not rolls:
+        raise RollError(f"no rolls in {folder}: expected folders with a roll.toml each")
+    return rolls

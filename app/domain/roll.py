@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A roll: packages, files and scripts for one purpose, what it needs, and how a wish list becomes an order.
+
+The form of a roll's folder is told in `rolls/README.rst`.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from app.domain.errors import SiteError
+
+KINDS = ("frontend", "compute")
+_KEYS = {"name", "version", "summary", "arch", "kinds", "requires", "offered", "packages"}
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+
+
+class RollError(SiteError):
+    """A roll is wrong, missing, or needs itself; the operator mends the rolls' folder."""
+
+
+@dataclass(frozen=True)
+class Roll:
+    """One roll as read from its folder; `packages` by kind, or `all`, or `base` (the archive all images share)."""
+
+    name: str
+    version: str
+    summary: str
+    arch: tuple[str, ...]
+    kinds: tuple[str, ...]
+    requires: tuple[str, ...]
+    offered: bool
+    packages: Mapping[str, tuple[str, ...]]
+    files: Mapping[str, str]
+
+
+def parse(folder: str, roll_toml: str, files: Mapping[str, str]) -> Roll:
+    """The roll of one folder; `files` are its other files by path relative to the folder. RollError says what is wrong."""
+    where = f"rolls/{folder}/roll.toml"
+    try:
+        data = tomllib.loads(roll_toml)
+    except tomllib.TOMLDecodeError as error:
+        raise RollError(f"{where} is not TOML: {error}") from error
+    if unknown := sorted(set(data) - _KEYS):
+        raise RollError(f"{where} has the unknown key {unknown[0]!r}; known are {', '.join(sorted(_KEYS))}")
+    if missing := sorted(_KEYS - {"packages"} - set(data)):
+        raise RollError(f"{where} lacks the key {missing[0]!r}")
+    for key in ("name", "version", "summary"):
+        if not isinstance(data[key], str) or not data[key]:
+            raise RollError(f"{where}: {key} must be a text")
+    if data["name"] != folder or not _NAME.fullmatch(folder):
+        raise RollError(f"{where}: name must be the folder's name {folder!r}: small letters, digits and -")
+    if not isinstance(data["offered"], bool):
+        raise RollError(f"{where}: offered must be true or false")
+    kinds = _texts(where, "kinds", data["kinds"])
+    if not kinds or set(kinds) - set(KINDS):
+        raise RollError(f"{where}: kinds must name some of {', '.join(KINDS)}")
+    packages = data.get("packages", {})
+    if not isinstance(packages, dict) or set(packages) - {"all", "base", *KINDS}:
+        raise RollError(f"{where}: packages is a table with the keys all, base, {', '.join(KINDS)}")
+    lists = {kind: _texts(where, f"packages.{kind}", names) for kind, names in packages.items()}
+    for names in lists.values():
+        for name in names:
+            if not _PACKAGE.fullmatch(name):
+                raise RollError(f"{where}: {name!r} is not a Debian package name")
+    return Roll(
+        name=folder,
+        version=data["version"],
+        summary=data["summary"],
+        arch=_texts(where, "arch", data["arch"]),
+        kinds=kinds,
+        requires=_texts(where, "requires", data["requires"]),
+        offered=data["offered"],
+        packages=lists,
+        files=dict(files),
+    )
+
+
+def resolve(rolls: Mapping[str, Roll], wanted: Iterable[str]) -> tuple[Roll, ...]:
+    """The wanted rolls and all they need, each after what it needs; RollError for a missing one or a cycle.
+
+    The order depends on the set alone, not on the order of wishes: two equal wishes give one image.
+    """
+    ordered: dict[str, Roll] = {}
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        if name in ordered:
+            return
+        if name in path:
+            raise RollError(
+                f"rolls need each other in a circle: {' -> '.join([*path[path.index(name) :], name])}"
+            )
+        if name not in rolls:
+            needed = f", needed by {path[-1]!r}" if path else ""
+            raise RollError(f"there is no roll {name!r}{needed}; there are {', '.join(sorted(rolls))}")
+        for required in sorted(rolls[name].requires):
+            visit(required, (*path, name))
+        ordered[name] = rolls[name]
+
+    for name in sorted(set(wanted)):
+        visit(name, ())
+    return tuple(ordered.values())
+
+
+def offered(rolls: Mapping[str, Roll]) -> tuple[Roll, ...]:
+    """The rolls a person may choose from, by name; the others come with every cluster."""
+    return tuple(roll for _, roll in sorted(rolls.items()) if roll.offered)
+
+
+def _texts(where: str, key: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise RollError(f"{where}: {key} must be a list of texts")
+    return tuple(value)

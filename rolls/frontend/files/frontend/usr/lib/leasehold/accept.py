@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The acceptance test: is this cluster fit to be handed over? Tried until it is; the last report counts.
+
+The rolls' own checks come first (`checks(site)` of their modules in site.d/: a list of (name, function without
+arguments that returns a line of detail or raises CheckFailed)), then one visit to each node over SSH.
+"""
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from configure import KEYS, LIB, load_rolls, read_site  # noqa: E402
+
+PAUSE_S = 2
+PATIENCE_S = 600  # nodes may take this long to come up before the test is reported as failed
+TOKEN = Path("/home/.leasehold-check")
+
+
+class CheckFailed(Exception):
+    """What is not as it should be, in one line."""
+
+
+def run(argv: list[str], *, text: str = "", timeout: int = 60) -> str:
+    """The output of a command; CheckFailed with its last words when it fails or takes too long."""
+    try:
+        done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        raise CheckFailed(f"{argv[0]} took more than {timeout} s") from None
+    if done.returncode != 0:
+        raise CheckFailed(f"{argv[0]}: status {done.returncode}: {done.stderr.strip()[-200:]}")
+    return done.stdout
+
+
+def visit_script(site: dict) -> str:
+    """What a node is asked: the token in /home, every user's number, a file of the first user's, the way outside."""
+    lines = [f"echo home $(cat {TOKEN})"]
+    lines += [f"echo user {shlex.quote(user['name'])} $(id -u {shlex.quote(user['name'])})" for user in site["users"]]
+    for user in site["users"][:1]:
+        name = shlex.quote(user["name"])
+        lines.append(f'runuser -u {name} -- sh -c "hostname > /home/{name}/.leasehold-check" && '
+                     f"echo wrote $(cat /home/{name}/.leasehold-check)")
+    lines.append(f"ping -q -c 1 -W 5 {shlex.quote(site['outside_check'])} > /dev/null && echo outside reached")
+    return "\n".join(lines) + "\n"
+
+
+def visit(site: dict, node: str) -> list[str]:
+    options = ["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=20"]
+    output = run(["ssh", *options, "-i", str(KEYS / "cluster"), f"root@{node}", "sh", "-s"], text=visit_script(site))
+    return output.splitlines()
+
+
+def judge(site: dict, token: str, seen: dict[str, list[str]]) -> list[tuple[str, list[str]]]:
+    """(check, nodes that fail it) from what the visits brought back. Pure."""
+    users = [f"user {user['name']} {user['uid']}" for user in site["users"]]
+    return [
+        ("home", [node for node, lines in seen.items()
+                  if f"home {token}" not in lines or (users and f"wrote {node}" not in lines)]),
+        ("users", [node for node, lines in seen.items() if not set(users) <= set(lines)]),
+        ("outside", [node for node, lines in seen.items() if "outside reached" not in lines]),
+    ]
+
+
+def visit_all(site: dict) -> list[dict]:
+    """The checks that need a look from inside each node."""
+    token = f"{time.time_ns():x}"
+    TOKEN.write_text(token + "\n")
+    TOKEN.chmod(0o644)
+    started = time.monotonic()
+    names = [node["name"] for node in site["nodes"]]
+    try:
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            seen = dict(zip(names, pool.map(lambda name: visit(site, name), names), strict=True))
+    except CheckFailed as error:
+        return [result("nodes", False, str(error), started)]
+    checks = [result("nodes", True, f"{len(names)} nodes answer over SSH", started)]
+    for name, failing in judge(site, token, seen):
+        detail = f"not on {', '.join(failing)}" if failing else f"right on {len(names)} nodes"
+        checks.append(result(name, not failing, detail, started))
+    return checks
+
+
+def result(name: str, ok: bool, detail: str, started: float) -> dict:
+    return {"name": name, "ok": ok, "detail": detail[:300], "seconds": round(time.monotonic() - started, 1)}
+
+
+def attempt(site: dict, checks: list[tuple[str, Callable[[], str]]]) -> list[dict]:
+    """One round; it ends at the first check that fails, since those after it build on it."""
+    results = []
+    for name, check in checks:
+        started = time.monotonic()
+        try:
+            results.append(result(name, True, check(), started))
+        except CheckFailed as error:
+            return [*results, result(name, False, str(error), started)]
+    return results + visit_all(site)
+
+
+def main() -> int:
+    site = read_site()
+    checks = [pair for roll in load_rolls() if hasattr(roll, "checks") for pair in roll.checks(site, run, CheckFailed)]
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        results = attempt(site, checks)
+        ok = all(entry["ok"] for entry in results)
+        if ok or time.monotonic() > deadline:
+            run([str(LIB / "report"), json.dumps({"event": "accepted", "ok": ok, "checks": results})])
+            deadline = time.monotonic() + PATIENCE_S
+        if ok:
+            return 0
+        print("not yet:", results[-1], flush=True)
+        time.sleep(PAUSE_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Slurm: one slurm.conf for controller and nodes from the one node list, one munge key for all."""
+
+STEPS = [
+    ["systemctl", "restart", "munge.service"],
+    ["systemctl", "restart", "slurmctld.service"],
+]
+NODE_UNITS = ["munge.service", "slurmd.service"]
+SECRETS = {"munge.key": ("/etc/munge/munge.key", 0o400, "munge")}
+
+CONF = """\
+ClusterName={cluster}
+SlurmctldHost={name}({address})
+SlurmUser=slurm
+AuthType=auth/munge
+StateSaveLocation=/var/lib/slurm/slurmctld
+SlurmdSpoolDir=/var/lib/slurm/slurmd
+SlurmctldPidFile=/run/slurmctld.pid
+SlurmdPidFile=/run/slurmd.pid
+SlurmctldLogFile=/var/log/slurm/slurmctld.log
+SlurmdLogFile=/var/log/slurm/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+ReturnToService=2
+MessageTimeout=60
+SlurmdTimeout=300
+{nodes}
+PartitionName=main Nodes={names} Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+def slurm_conf(site: dict) -> str:
+    """slurm.conf; a node's memory less what the kernel keeps for itself, else Slurm drains it for having too little."""
+    nodes = [f"NodeName={node['name']} NodeAddr={node['address']} CPUs={node['vcpus']} "
+             f"RealMemory={node['memory_mib'] * 3 // 4} State=UNKNOWN" for node in site["nodes"]]
+    return CONF.format(cluster=site["cluster"], name=site["frontend"]["name"],
+                       address=site["frontend"]["private_address"], nodes="\n".join(nodes),
+                       names=",".join(node["name"] for node in site["nodes"]))
+
+
+def frontend(site: dict) -> dict:
+    return {"/etc/slurm/slurm.conf": (0o644, "root", slurm_conf(site))}
+
+
+def nodes(site: dict) -> dict:
+    return {"/etc/slurm/slurm.conf": (0o644, "root", slurm_conf(site))}
+
+
+def checks(site: dict, run, failed) -> list:
+    """Every node is idle in the scheduler; one job runs on all of them, as the first user."""
+    names = sorted(node["name"] for node in site["nodes"])
+
+    def scheduler() -> str:
+        states = dict(line.split() for line in run(["sinfo", "-h", "-N", "-o", "%N %T"]).splitlines())
+        wrong = [f"{name} is {states.get(name, 'missing')}" for name in names if states.get(name) != "idle"]
+        if wrong:
+            raise failed("; ".join(wrong))
+        return f"{len(names)} nodes idle"
+
+    def job() -> str:
+        user = ["runuser", "-u", site["users"][0]["name"], "--"] if site["users"] else []
+        argv = ["srun", "--chdir=/tmp", f"--nodes={len(names)}", f"--ntasks={len(names)}", "--ntasks-per-node=1", "hostname"]
+        answers = sorted(run([*user, *argv], timeout=120).split())
+        if answers != names:
+            raise failed(f"hostname ran on {', '.join(answers)} and not on {', '.join(names)}")
+        return f"hostname ran on {len(names)} nodes"
+
+    return [("scheduler", scheduler), ("job", job)]

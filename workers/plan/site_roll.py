@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The site roll: all that makes one cluster different from another, as the files of the frontend's NoCloud ISO.
+
+All text is written by json.dumps (JSON is YAML), never pasted into a template, so that no name or key a person
+typed can end a value early. Format of the three NoCloud files:
+https://cloudinit.readthedocs.io/en/latest/reference/datasources/nocloud.html and network-config-format-v2.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Frontend:
+    """The frontend's name and its two sides."""
+
+    name: str
+    private_address: str
+    private_mac: str
+    public_address: str
+    public_mac: str
+    public_prefix: int
+    public_gateway: str
+
+
+@dataclass(frozen=True)
+class Node:
+    """One compute node, in the order of its number."""
+
+    name: str
+    mac: str
+    address: str
+    vcpus: int
+    memory_mib: int
+
+
+@dataclass(frozen=True)
+class User:
+    """A person with an account on every machine of the cluster; the first one may use sudo on the frontend."""
+
+    name: str
+    uid: int
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Site:
+    """One cluster. `munge_key` (base64 text) and `host_key` (OpenSSH format) are names of secrets, not the secrets."""
+
+    cluster: str
+    frontend: Frontend
+    private_network: str
+    mtu: int
+    nodes: tuple[Node, ...]
+    users: tuple[User, ...]
+    rolls: tuple[str, ...]
+    dns: tuple[str, ...]
+    outside_check: str
+    munge_key: str
+    host_key: str
+
+
+def site_roll(site: Site) -> dict[str, str | Mapping[str, str]]:
+    """The files of the ISO by path; a value is text, or {"secret": NAME} for what is filled in just before sending."""
+    whole = asdict(site)
+    for secret in ("munge_key", "host_key"):
+        del whole[secret]
+    return {
+        "user-data": "#cloud-config\n" + _json(_user_data(site)),
+        "meta-data": _json({"instance-id": site.cluster, "local-hostname": site.frontend.name}),
+        "network-config": _json(_network_config(site)),
+        "leasehold/site.json": _json(whole),
+        "leasehold/munge.key": {"secret": site.munge_key},
+        "leasehold/ssh_host_ed25519_key": {"secret": site.host_key},
+    }
+
+
+def _user_data(site: Site) -> dict[str, object]:
+    users = [
+        {
+            "name": user.name,
+            "uid": user.uid,
+            "shell": "/bin/bash",
+            "lock_passwd": True,
+            "ssh_authorized_keys": list(user.keys),
+            **({"sudo": "ALL=(ALL) NOPASSWD:ALL"} if number == 0 else {}),
+        }
+        for number, user in enumerate(site.users)
+    ]
+    return {"users": users, "disable_root": True, "ssh_pwauth": False}
+
+
+def _network_config(site: Site) -> dict[str, object]:
+    frontend = site.frontend
+    private_prefix = site.private_network.partition("/")[2]
+    return {
+        "version": 2,
+        "ethernets": {
+            "public": {
+                "match": {"macaddress": frontend.public_mac},
+                "set-name": "public",
+                "addresses": [f"{frontend.public_address}/{frontend.public_prefix}"],
+                "gateway4": frontend.public_gateway,
+                "nameservers": {"addresses": list(site.dns)},
+            },
+            "private": {
+                "match": {"macaddress": frontend.private_mac},
+                "set-name": "private",
+                "mtu": site.mtu,
+                "addresses": [f"{frontend.private_address}/{private_prefix}"],
+            },
+        },
+    }
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
