@@ -22,7 +22,7 @@ DEFAULT_FILE = "/etc/leasehold/leasehold.toml"
 class Web:
     """The pages: where cookies may travel and how logins are slowed down."""
 
-    secret_key_file: str = "/var/lib/leasehold/web.key"
+    secret_key_file: str = "/var/lib/leasehold/web.key"  # noqa: S105
     secure_cookies: bool = True
     session_hours: int = 12
     login_tries: int = 10
@@ -146,7 +146,7 @@ def _build(kind: type[Any], raw: Mapping[str, Any], where: str) -> Any:
     values = {}
     for name, value in raw.items():
         wanted = hints[name]
-        if is_dataclass(wanted):
+        if isinstance(wanted, type) and is_dataclass(wanted):
             if not isinstance(value, Mapping):
                 raise SiteError(f"{where}: [{name}] must be a table.")
             values[name] = _build(wanted, value, f"{where} [{name}]")
@@ -173,7 +173,9 @@ def _convert(value: Any, wanted: Any, where: str) -> Any:
             return value
         return tuple(value.split(",")) if isinstance(value, str) else tuple(str(item) for item in value)
     except (KeyError, TypeError, ValueError):
-        raise SiteError(f"{where} is {value!r}, which is not {getattr(wanted, '__name__', wanted)}.") from None
+        raise SiteError(
+            f"{where} is {value!r}, which is not {getattr(wanted, '__name__', wanted)}."
+        ) from None
 
 
 def _check(settings: Settings) -> None:
@@ -190,8 +192,12 @@ def _check(settings: Settings) -> None:
     except ValueError as why:
         raise SiteError(f"[network]: {why}.") from why
     if not all(end in public for end in ends) or ends[0] > ends[1]:
-        raise SiteError("[network]: public_first..public_last and public_gateway must lie within public, in order.")
+        raise SiteError(
+            "[network]: public_first..public_last and public_gateway must lie within public, in order."
+        )
     if times.deadline_s >= times.lease_s:
-        raise SiteError("passes.deadline_s must be less than passes.lease_s: a call may not outlive its lease.")
+        raise SiteError(
+            "passes.deadline_s must be less than passes.lease_s: a call may not outlive its lease."
+        )
     if not settings.mark.isalpha() or not settings.mark.islower() or len(settings.mark) > 4:
         raise SiteError("mark must be 1 to 4 lower-case letters.")

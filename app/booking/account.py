@@ -33,7 +33,9 @@ def create(database: Database, name: str, role: str, password: str, *, now: date
     """Add an account and return its id; InvalidRequest names what is wrong with the input."""
     wrong = {}
     if not NAME.fullmatch(name):
-        wrong["name"] = "A name is 1 to 40 lower-case letters, digits, dots, hyphens; it starts with a letter."
+        wrong["name"] = (
+            "A name is 1 to 40 lower-case letters, digits, dots, hyphens; it starts with a letter."
+        )
     if role not in ROLES:
         wrong["role"] = f"Choose one of: {', '.join(ROLES)}."
     if len(password) < LEAST_PASSWORD:

@@ -16,7 +16,9 @@ from app.domain.errors import Conflict, InvalidRequest, NotAllowed, NotFound
 from app.domain.lifecycle import FINAL
 
 
-def approve(database: Database, account: Account, reservation_id: int, version: int, *, now: datetime) -> None:
+def approve(
+    database: Database, account: Account, reservation_id: int, version: int, *, now: datetime
+) -> None:
     """Accept the request as it stands at `version`; its place has been held since it was made.
 
     NotAllowed for anyone but a cluster provider; Conflict when it is no longer open or was changed meanwhile.
@@ -59,7 +61,12 @@ def cancel(database: Database, account: Account, reservation_id: int, *, now: da
             row.cancel_requested_at = now
             row.version += 1
             event.record(
-                session, now, account.name, "cancel", f"{account.name} cancelled.", reservation_id=reservation_id
+                session,
+                now,
+                account.name,
+                "cancel",
+                f"{account.name} cancelled.",
+                reservation_id=reservation_id,
             )
 
 

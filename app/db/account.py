@@ -55,9 +55,14 @@ def by_epoch(session: Session, epoch: str) -> Account | None:
 def failures_since(session: Session, account: str, address: str, since: datetime) -> int:
     """How many logins failed for this account from this address since then."""
     attempt = LoginAttempt
-    return session.scalar(
-        select(func.count()).where(attempt.account == account, attempt.address == address, attempt.at >= since)
-    ) or 0
+    return (
+        session.scalar(
+            select(func.count()).where(
+                attempt.account == account, attempt.address == address, attempt.at >= since
+            )
+        )
+        or 0
+    )
 
 
 def record_failure(session: Session, account: str, address: str, now: datetime, window: timedelta) -> None:

@@ -101,7 +101,12 @@ def open_engine(url: str) -> Engine:
 
 
 def _sqlite_pragmas(connection: sqlite3.Connection, _record: object) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={SQLITE_BUSY_MS}"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={SQLITE_BUSY_MS}",
+    ):
         connection.execute(f"PRAGMA {pragma}")
 
 

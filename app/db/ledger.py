@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, and_, or_, select, text, update
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, or_, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.db.base import Base, Utc
@@ -52,16 +52,19 @@ class Allocation(Base):
 def taken(session: Session, slot: Slot, now: datetime) -> list[Taken]:
     """Everything that is taken at some moment of `slot`; what is overdue is stretched to OVERDUE from now."""
     a = Allocation
-    overdue = a.end_at <= now
+    # What is over already counts only for slots that begin before it can be expected to be gone.
+    overdue = now if slot.start < now + OVERDUE else datetime.min.replace(tzinfo=UTC)
     rows = session.execute(
         select(a.host_id, a.resource, a.amount, a.start_at, a.end_at).where(
             a.released_at.is_(None),
             a.start_at < slot.end,
-            or_(a.end_at > slot.start, and_(overdue, slot.start < now + OVERDUE)),
+            or_(a.end_at > slot.start, a.end_at <= overdue),
         )
     )
     return [
-        Taken(host if host is not None else "site", resource, amount, start, end if end > now else now + OVERDUE)
+        Taken(
+            host if host is not None else "site", resource, amount, start, end if end > now else now + OVERDUE
+        )
         for host, resource, amount, start, end in rows
     ]
 

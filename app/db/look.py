@@ -46,7 +46,7 @@ def opener(url: str) -> Callable[[str, timedelta], bool]:
         connection: Any = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=20, isolation_level=None)
         mark, moment = ":{}", _sqlite_time
     else:
-        import psycopg  # noqa: PLC0415 - an SQLite site must not pay for it each minute
+        import psycopg
 
         connection = psycopg.connect(url.replace("+psycopg", "", 1), autocommit=True, connect_timeout=10)
         mark, moment = "%({})s", _same
@@ -56,7 +56,7 @@ def opener(url: str) -> Callable[[str, timedelta], bool]:
 
     def is_due(pass_name: str, lead: timedelta) -> bool:
         now = datetime.now(UTC)
-        values = {"pass_name": pass_name, "now": moment(now), "soon": moment(now + lead)}
+        values = dict(pass_name=pass_name, now=moment(now), soon=moment(now + lead))
         return connection.execute(queries[pass_name == "schedule"], values).fetchone() is not None
 
     return is_due

@@ -27,9 +27,13 @@ class PassRun(Base):
     failed: Mapped[int] = mapped_column(default=0)
 
 
-def note(session: Session, name: str, started: datetime, finished: datetime, worked: int, failed: int) -> None:
+def note(
+    session: Session, name: str, started: datetime, finished: datetime, worked: int, failed: int
+) -> None:
     """Replace the pass's row."""
-    session.merge(PassRun(pass_name=name, started_at=started, finished_at=finished, worked=worked, failed=failed))
+    session.merge(
+        PassRun(pass_name=name, started_at=started, finished_at=finished, worked=worked, failed=failed)
+    )
 
 
 def latest(session: Session) -> Sequence[PassRun]:

@@ -27,7 +27,7 @@ from app.domain.lifecycle import LIVE, STATES
 
 
 class Reservation(Base):
-    """One request for one virtual cluster in one slot. `state` is written by the schedule pass and the decision alone."""
+    """One request for one virtual cluster in one slot. Only a decision and the schedule pass write `state`."""
 
     __tablename__ = "reservation"
     __table_args__ = (

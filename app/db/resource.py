@@ -104,8 +104,8 @@ class Need(Base):
     needs_id: Mapped[int] = mapped_column(ForeignKey("resource.id", ondelete="CASCADE"), primary_key=True)
 
 
-def due(pass_name: str, now: datetime) -> Select[tuple[int]]:
-    """The ids of the rows that this pass may work on at `now`: a difference, no lease, time come, needs met, host sound."""
+def due(pass_name: str, now: datetime) -> Select[int]:
+    """The ids of the rows this pass may work on at `now`: a difference, no lease, due, needs met, host sound."""
     r, other = Resource, aliased(Resource)
     unmet = exists().where(Need.resource_id == r.id, Need.needs_id == other.id, other.have != "present")
     still_used = exists().where(Need.needs_id == r.id, Need.resource_id == other.id, other.have != "absent")
@@ -124,16 +124,28 @@ def due(pass_name: str, now: datetime) -> Select[tuple[int]]:
     )
 
 
-def claim(session: Session, pass_name: str, owner: str, now: datetime, lease: timedelta) -> list[Resource]:
+def claim(
+    session: Session,
+    pass_name: str,
+    owner: str,
+    now: datetime,
+    lease: timedelta,
+    busy_hosts: Sequence[int] = (),
+) -> list[Resource]:
     """Lease the rows that are due to `owner` until `now + lease` and return them, at most a batch for each host.
+
+    Rows of `busy_hosts`, which the caller is talking to already, are left for later.
 
     Two passes at once never get the same row: PostgreSQL skips rows another transaction has locked, SQLite lets one
     writer in at a time.
     """
-    ids = session.scalars(due(pass_name, now).with_for_update(skip_locked=True, of=Resource)).all()
+    query = due(pass_name, now).where(Resource.host_id.not_in(busy_hosts))
+    ids = session.scalars(query.with_for_update(skip_locked=True, of=Resource)).all()
     if not ids:
         return []
-    rows = session.scalars(select(Resource).where(Resource.id.in_(ids)).order_by(Resource.host_id, Resource.id)).all()
+    rows = session.scalars(
+        select(Resource).where(Resource.id.in_(ids)).order_by(Resource.host_id, Resource.id)
+    ).all()
     taken: dict[int, int] = {}
     chosen = []
     for row in rows:
@@ -148,10 +160,12 @@ def claim(session: Session, pass_name: str, owner: str, now: datetime, lease: ti
             lease_until=now + lease,
             have=case((Resource.have == "absent", "unknown"), else_=Resource.have),
             started_at=case(
-                (and_(Resource.want == "present", Resource.started_at.is_(None)), now), else_=Resource.started_at
+                (and_(Resource.want == "present", Resource.started_at.is_(None)), now),
+                else_=Resource.started_at,
             ),
             removal_at=case(
-                (and_(Resource.want == "absent", Resource.removal_at.is_(None)), now), else_=Resource.removal_at
+                (and_(Resource.want == "absent", Resource.removal_at.is_(None)), now),
+                else_=Resource.removal_at,
             ),
         )
         .execution_options(synchronize_session=False)
@@ -199,4 +213,9 @@ def find(session: Session, host_id: int, op: str, name: str) -> Resource | None:
 
 def is_on_host(session: Session, host_id: int) -> bool:
     """Whether anything of ours may stand on this host."""
-    return session.scalar(select(Resource.id).where(Resource.host_id == host_id, Resource.have != "absent").limit(1)) is not None
+    return (
+        session.scalar(
+            select(Resource.id).where(Resource.host_id == host_id, Resource.have != "absent").limit(1)
+        )
+        is not None
+    )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, String, UniqueConstraint, select
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, String, UniqueConstraint, delete, select
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from app.db.base import Base, Utc
@@ -19,7 +19,7 @@ POOL_KINDS = ("network_id", "public_address")
 
 
 class Host(Base):
-    """A physical host as the passes reach it. `host_key` is pinned; `suspect_until` keeps the passes away for a while."""
+    """A physical host as the passes reach it. `host_key` is pinned; until `suspect_until` the passes keep away."""
 
     __tablename__ = "host"
     __table_args__ = (
@@ -95,7 +95,9 @@ def host_by_name(session: Session, name: str) -> Host | None:
     return session.scalar(select(Host).where(Host.name == name))
 
 
-def assign(session: Session, kind: str, reservation_id: int, purpose: str, first: int, last: int) -> int | None:
+def assign(
+    session: Session, kind: str, reservation_id: int, purpose: str, first: int, last: int
+) -> int | None:
     """The number of the pool [first, last] for this purpose: the one held already, else the lowest free one.
 
     None when all are taken. Call it under the ledger lock; the unique constraints have the last word.
@@ -122,3 +124,8 @@ def assignments(session: Session, reservation_id: int) -> dict[tuple[str, str], 
     """What the reservation holds: (kind, purpose) -> number."""
     rows = session.scalars(select(Assignment).where(Assignment.reservation_id == reservation_id))
     return {(row.kind, row.purpose): row.value for row in rows}
+
+
+def give_back(session: Session, reservation_id: int) -> None:
+    """Let go of every number the reservation holds; only when nothing of it stands on any host."""
+    session.execute(delete(Assignment).where(Assignment.reservation_id == reservation_id))

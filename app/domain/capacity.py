@@ -34,7 +34,10 @@ def peaks(taken: Iterable[Taken], slot: Slot) -> dict[tuple[int | str, str], int
     changes: dict[tuple[int | str, str], list[tuple[datetime, int]]] = defaultdict(list)
     for one in taken:
         if one.start < slot.end and slot.start < one.end:
-            changes[one.holder, one.resource] += [(max(one.start, slot.start), one.amount), (one.end, -one.amount)]
+            changes[one.holder, one.resource] += [
+                (max(one.start, slot.start), one.amount),
+                (one.end, -one.amount),
+            ]
     highest = {}
     for key, steps in changes.items():
         level = highest[key] = 0

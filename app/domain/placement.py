@@ -60,10 +60,14 @@ def place(parts: Sequence[Part], candidates: Sequence[Candidate], free: Free) ->
     return Placement(chosen)
 
 
-def _reasons(part: Part, able: Sequence[Candidate], left: Mapping[tuple[int | str, str], int], placed: int) -> list[str]:
+def _reasons(
+    part: Part, able: Sequence[Candidate], left: Mapping[tuple[int | str, str], int], placed: int
+) -> list[str]:
     if not able:
         return [f"No {part.role} host is in service for {part.name}."]
-    reasons = [f"No {part.role} host has room for {part.name} in this slot ({placed} parts before it found a place)."]
+    reasons = [
+        f"No {part.role} host has room for {part.name} in this slot ({placed} parts before it found a place)."
+    ]
     for host in sorted(able, key=lambda host: host.name):
         short = [
             f"{max(0, left.get((host.id, r), 0)):,} of {n:,} {UNITS.get(r, r)} free"

@@ -22,8 +22,37 @@ NAME_LENGTH = 30
 # What useradd(8) of Debian accepts by default.
 USER_NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 RESERVED_USERS = frozenset(
-    "root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc nobody sshd munge slurm"
-    " dnsmasq systemd-network systemd-timesync messagebus debian statd _rpc _apt".split()
+    [
+        *(
+            "root",
+            "daemon",
+            "bin",
+            "sys",
+            "sync",
+            "games",
+            "man",
+            "lp",
+            "mail",
+            "news",
+            "uucp",
+            "proxy",
+            "backup",
+        ),
+        *(
+            "list",
+            "irc",
+            "nobody",
+            "sshd",
+            "munge",
+            "slurm",
+            "dnsmasq",
+            "messagebus",
+            "debian",
+            "statd",
+            "www-data",
+        ),
+        *("systemd-network", "systemd-timesync", "systemd-resolve"),
+    ]
 )
 MAX_USERS = 500
 MAX_KEYS_A_USER = 20
@@ -85,9 +114,16 @@ def validate(
     nodes = _node_names(_texts(raw.get("node_names")), count, wrong)
     vcpus = _number(raw.get("vcpus"), "vcpus", "vCPUs a node", 1, limits.vcpus, wrong)
     memory = _number(
-        raw.get("memory_mib"), "memory_mib", "MiB of memory a node", limits.memory_min_mib, limits.memory_mib, wrong
+        raw.get("memory_mib"),
+        "memory_mib",
+        "MiB of memory a node",
+        limits.memory_min_mib,
+        limits.memory_mib,
+        wrong,
     )
-    disk = _number(raw.get("disk_gib"), "disk_gib", "GiB of disk a node", limits.disk_min_gib, limits.disk_gib, wrong)
+    disk = _number(
+        raw.get("disk_gib"), "disk_gib", "GiB of disk a node", limits.disk_min_gib, limits.disk_gib, wrong
+    )
     home = _number(raw.get("home_gib"), "home_gib", "GiB for /home", 1, limits.disk_gib, wrong)
     chosen = tuple(dict.fromkeys(_texts(raw.get("rolls"))))
     unknown = [roll for roll in chosen if roll not in rolls]
@@ -125,7 +161,9 @@ def check_public_key(line: str) -> str:
     if kind == "ssh-rsa":
         bits = int.from_bytes(fields[2], "big").bit_length() if len(fields) == 3 else 0
         if bits < RSA_MIN_BITS:
-            raise ValueError(f"this RSA key has {bits} bits; use at least {RSA_MIN_BITS}, or better an ed25519 key")
+            raise ValueError(
+                f"this RSA key has {bits} bits; use at least {RSA_MIN_BITS}, or better an ed25519 key"
+            )
     elif kind == "ssh-ed25519":
         if len(fields) != 2 or len(fields[1]) != 32:
             raise ValueError("the ed25519 key is damaged: it must hold 32 bytes")
@@ -190,7 +228,8 @@ def _slot(start: object, end: object, now: datetime, limits: Limits, wrong: dict
         wrong["end"] = "Give the end as a date and a time, like 2026-12-01 17:00."
     if "start" in wrong or "end" in wrong:
         return None
-    assert isinstance(begin, datetime) and isinstance(end, datetime)
+    assert isinstance(begin, datetime)
+    assert isinstance(end, datetime)
     if end <= begin:
         wrong["end"] = "The end must be after the start."
     elif end <= now:
@@ -231,7 +270,9 @@ def _users(value: object, wrong: dict[str, str]) -> tuple[User, ...]:
     checked: list[User] = []
     for user in users:
         if not isinstance(user, User) or not USER_NAME.fullmatch(user.name):
-            wrong.setdefault("users", f"{getattr(user, 'name', user)!r:.50} is no login name (like 'alice' or 'b-2').")
+            wrong.setdefault(
+                "users", f"{getattr(user, 'name', user)!r:.50} is no login name (like 'alice' or 'b-2')."
+            )
         elif user.name in RESERVED_USERS:
             wrong.setdefault("users", f"{user.name!r} belongs to the system: choose another login name.")
         elif user.name in {other.name for other in checked}:

@@ -89,7 +89,9 @@ def lay_out(cluster: Cluster, render_domain: RenderDomain) -> list[Row]:
     """
     frontend, computes = cluster.guests[0], cluster.guests[1:]
     links = {name: _link(cluster, name) for name in dict.fromkeys(guest.host for guest in cluster.guests)}
-    images = {key: _image(cluster, *key) for key in dict.fromkeys((g.storage, g.image) for g in cluster.guests)}
+    images = {
+        key: _image(cluster, *key) for key in dict.fromkeys((g.storage, g.image) for g in cluster.guests)
+    }
     home = _disk(cluster, frontend, "home", cluster.home_mib, None)
     iso = _iso(cluster, frontend)
     rows = [*links.values(), *images.values()]

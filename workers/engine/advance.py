@@ -1,0 +1,166 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Move reservations on: one transaction each, under the ledger lock: rows, pure calls, rows."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Select, or_, select
+from sqlalchemy.orm import Session
+
+from app.db import event, ledger, resource, site
+from app.db.base import Database
+from app.db.reservation import Reservation
+from app.db.resource import PASS_OF_OP, Need, Resource
+from app.db.site import Host
+from app.domain.lifecycle import FINAL, LIVE, Standing, next_state
+from app.settings import Settings
+from workers.engine.gate import step
+from workers.plan import timing
+from workers.plan.layout import Row
+
+LayOut = Callable[[Reservation, dict[int, Host], int, int], list[Row]]
+ACTOR = "pass:schedule"
+# So many past builds are looked at for the lead time.
+HISTORY = 200
+
+
+def advance(database: Database, settings: Settings, lay_out: LayOut) -> tuple[int, int]:
+    """Give every reservation that is due its next state; return how many moved and how many failed.
+
+    `lay_out` turns a reservation with its network id and public address into resource rows. Each reservation is
+    handled by itself: what goes wrong with one is written to its history and leaves the others alone.
+    """
+    with database.reading() as session:
+        now = datetime.now(UTC)
+        lead = timing.lead(_past_builds(session), settings.booking.lead_s)
+        ids = session.scalars(_candidates(now + lead)).all()
+    moved = failed = 0
+    for reservation_id in ids:
+        try:
+            while _advance_one(database, settings, lay_out, reservation_id, lead):
+                moved += 1
+        except Exception as why:
+            failed += 1
+            with database.writing() as session:
+                row = session.get_one(Reservation, reservation_id)
+                text = f"The schedule pass failed on it: {why}"[:2000]
+                if row.why != text:
+                    row.why = text
+                    event.record(
+                        session, datetime.now(UTC), ACTOR, "bug", text, reservation_id=reservation_id
+                    )
+    return moved, failed
+
+
+def _candidates(soon: datetime) -> Select[int]:
+    """The reservations whose state may have to change by `soon`; `next_state` decides."""
+    r = Reservation
+    return (
+        select(r.id)
+        .where(
+            r.state.in_(LIVE),
+            or_(r.start_at <= soon, r.hold_until <= soon, r.cancel_requested_at.is_not(None)),
+        )
+        .order_by(r.id)
+    )
+
+
+def _advance_one(
+    database: Database, settings: Settings, lay_out: LayOut, reservation_id: int, lead: timedelta
+) -> bool:
+    """Take the reservation one state further if that is due; say whether it moved."""
+    step("schedule.advance.before")
+    with database.writing(ledger=True) as session:
+        now = datetime.now(UTC)
+        row = session.get_one(Reservation, reservation_id)
+        haves = [r.have for r in resource.of_reservation(session, row.id)]
+        standing = Standing(
+            row.state,
+            row.start_at,
+            row.end_at,
+            row.hold_until,
+            row.cancel_requested_at is not None,
+            row.start_at - lead,
+        )
+        state = next_state(standing, haves, now)
+        if state == row.state:
+            return False
+        if state == "building" and not _build(session, settings, lay_out, row, now):
+            return False
+        _enter(session, row, state, now)
+    step("schedule.advance.after")
+    return True
+
+
+def _enter(session: Session, row: Reservation, state: str, now: datetime) -> None:
+    if state == "ending":
+        resource.want_absent(session, row.id)
+    if state in FINAL:
+        ledger.release(session, row.id, now)
+        site.give_back(session, row.id)
+    stamp = f"{'ended' if state in FINAL else state}_at"
+    if hasattr(row, stamp):
+        setattr(row, stamp, now)
+    event.record(session, now, ACTOR, state, f"{row.state} -> {state}", reservation_id=row.id)
+    row.state = state
+    row.why = None
+    row.version += 1
+
+
+def _build(session: Session, settings: Settings, lay_out: LayOut, row: Reservation, now: datetime) -> bool:
+    """Take the numbers the cluster needs and write its resource rows; False, with `why`, when a number is missing."""
+    net = settings.network
+    first, last = (int(ipaddress.IPv4Address(end)) for end in (net.public_first, net.public_last))
+    network_id = site.assign(session, "network_id", row.id, "private", net.first_id, net.last_id)
+    address = site.assign(session, "public_address", row.id, "frontend", first, last)
+    if network_id is None or address is None:
+        row.why = "Waits for a free " + ("network ID." if network_id is None else "public address.")
+        return False
+    hosts = {host.id: host for host in site.hosts(session)}
+    write_rows(session, lay_out(row, hosts, network_id, address), row.id, now)
+    return True
+
+
+def write_rows(session: Session, rows: Sequence[Row], reservation_id: int | None, now: datetime) -> None:
+    """Store laid-out rows with their needs; a shared row that is there already is used, and observed afresh."""
+    hosts = {host.name: host.id for host in site.hosts(session)}
+    stored: dict[tuple[str, str, str], Resource] = {}
+    for row in rows:
+        there = resource.find(session, hosts[row.host], row.op, row.name) if row.is_shared else None
+        if there is not None:
+            there.want, there.retry_at = "present", None
+            there.have = "unknown" if there.have == "present" else there.have
+            stored[row.key] = there
+            continue
+        made = Resource(
+            reservation_id=None if row.is_shared else reservation_id,
+            node_id=row.node_id,
+            host_id=hosts[row.host],
+            pass_name=PASS_OF_OP[row.op],
+            op=row.op,
+            name=row.name,
+            label=row.label,
+            args=dict(row.args),
+            want="present",
+            have="absent",
+        )
+        session.add(made)
+        session.flush()
+        stored[row.key] = made
+        session.add_all(Need(resource_id=made.id, needs_id=stored[need].id) for need in row.needs)
+    session.flush()
+
+
+def _past_builds(session: Session) -> list[float]:
+    r = Reservation
+    query = (
+        select(r.building_at, r.ready_at)
+        .where(r.ready_at.is_not(None), r.building_at.is_not(None))
+        .order_by(r.id.desc())
+        .limit(HISTORY)
+    )
+    return [(ready - begun).total_seconds() for begun, ready in session.execute(query) if begun and ready]

@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""From a reservation's rows to what `plan.layout` wants to know, and on to its resource rows."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from app.db.reservation import Reservation
+from app.db.site import Host
+from app.db.software import read_rolls
+from app.domain.errors import SiteError
+from app.domain.roll import resolve
+from app.settings import Settings
+from workers.plan.image import Image, plan_image
+from workers.plan.layout import Cluster, Guest, HostFacts, Row, lay_out
+from workers.plan.naming import Names
+from workers.plan.site_roll import Frontend, Node, Site, User, site_roll
+
+ROOT = Path(__file__).parents[2]
+# The frontend has the first address of the private subnet, compute node i the i-th after the first 256.
+FIRST_NODE = 256
+
+
+class Blueprint:
+    """The rolls and templates of this installation, read once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.rolls = read_rolls(Path(settings.rolls_dir) if settings.rolls_dir else ROOT / "rolls")
+        loader = jinja2.FileSystemLoader(ROOT / "templates" / "install")
+        environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+        self.domain = environment.get_template("domain.xml.j2")
+
+    def lay_out(self, row: Reservation, hosts: Mapping[int, Host], network_id: int, public: int) -> list[Row]:
+        """The reservation's resource rows, once its network id and public address are chosen."""
+        settings, net = self.settings, self.settings.network
+        names = Names(settings.mark, row.id, settings.storage.iqn_base)
+        images = {kind: self._image(kind, row.rolls) for kind in ("frontend", "compute")}
+        private = ipaddress.IPv4Network(net.private)
+        guests = tuple(
+            Guest(
+                id=node.id,
+                position=node.position,
+                name=node.name,
+                host=hosts[node.host_id].name,
+                storage=hosts[node.storage_id].name,
+                vcpus=node.vcpus,
+                memory_mib=node.memory_mib,
+                disk_mib=node.disk_gib * 1024,
+                image=images[node.kind].name,
+                address=str(private[1 if node.position == 0 else FIRST_NODE + node.position]),
+            )
+            for node in row.nodes
+        )
+        for guest in guests:
+            storage = next(host for host in hosts.values() if host.name == guest.storage)
+            if "builder" not in storage.role_names:
+                raise SiteError(
+                    f"{storage.name} holds volumes but has not the role builder: it could not make images."
+                )
+        cluster = Cluster(
+            names=names,
+            guests=guests,
+            hosts={host.name: _facts(host, settings) for host in hosts.values()},
+            network_id=network_id,
+            home_mib=row.home_gib * 1024,
+            images={image.name: _image_args(image) for image in images.values()},
+            site_roll=site_roll(self._site(row, names, guests, public)),
+            network_driver=net.driver,
+            network_parent=net.parent,
+            mtu=net.mtu,
+            volume_driver=settings.storage.volume,
+            export_driver=settings.storage.export,
+            public_bridge=net.public_bridge,
+        )
+        return lay_out(cluster, lambda fields: self.domain.render(**fields))
+
+    def _image(self, kind: str, chosen: list[str]) -> Image:
+        wanted = resolve(self.rolls, {"base", kind, *chosen})
+        return plan_image(kind, wanted, suite=self.settings.image.suite, mirror=self.settings.image.mirror)
+
+    def _site(self, row: Reservation, names: Names, guests: tuple[Guest, ...], public: int) -> Site:
+        net, head = self.settings.network, guests[0]
+        return Site(
+            cluster=row.name,
+            frontend=Frontend(
+                name=head.name,
+                private_address=head.address,
+                private_mac=names.mac(0, 0),
+                public_address=str(ipaddress.IPv4Address(public)),
+                public_mac=names.mac(0, 1),
+                public_prefix=ipaddress.IPv4Network(net.public).prefixlen,
+                public_gateway=net.public_gateway,
+            ),
+            private_network=net.private,
+            mtu=net.mtu,
+            nodes=tuple(
+                Node(guest.name, names.mac(guest.position, 0), guest.address, guest.vcpus, guest.memory_mib)
+                for guest in guests[1:]
+            ),
+            users=tuple(User(user.name, user.uid, tuple(user.keys)) for user in row.users),
+            rolls=tuple(
+                roll.name for roll in resolve(self.rolls, {"base", "frontend", "compute", *row.rolls})
+            ),
+            dns=net.dns,
+            outside_check=net.outside_check or net.public_gateway,
+            munge_key=f"munge:{names.key}",
+            host_key=f"hostkey:{names.key}",
+        )
+
+
+def _facts(host: Host, settings: Settings) -> HostFacts:
+    return HostFacts(host.name, host.data_address, host.facts.get("virt_type") or "qemu", settings.host_dir)
+
+
+def _image_args(image: Image) -> dict[str, Any]:
+    args = asdict(image)
+    del args["kind"]
+    args["image"] = args.pop("name")
+    return args

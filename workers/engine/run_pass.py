@@ -1,0 +1,217 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Claim, call, settle: one stateless pass over the resource rows of one kind of work.
+
+A row is leased in one short transaction, the host is called outside any, and the outcome is written in a third only
+if the lease is still ours. Hosts are served side by side: a slow or hung one holds up its own rows alone.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.db import event, pass_run, resource
+from app.db.base import Database
+from app.db.resource import Resource
+from app.db.site import Host
+from app.settings import Passes, Settings
+from workers.engine import secrets
+from workers.engine.gate import step
+from workers.engine.hosts import Answer, Connections, Endpoint
+from workers.node.protocol import Reply, Request
+
+# Failures that are the host's, not the row's: the passes keep away from it for a while.
+HOST_FAILURES = frozenset({"host_unreachable", "timeout", "host_key_changed", "access_refused"})
+# So many hosts are served at once by one pass.
+MOST_HOSTS = 64
+# How often a pass with calls under way looks for more work.
+LOOK_S = 0.3
+
+
+@dataclass
+class Tally:
+    """What a pass did."""
+
+    worked: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The rows of one host that go over one connection, and the door to it."""
+
+    host_id: int
+    endpoint: Endpoint
+    owner: str
+    rows: tuple[Resource, ...]
+
+
+@dataclass
+class Pass:
+    """The pass `name` for the life of one process: `doors` keeps one open connection a host between runs."""
+
+    database: Database
+    settings: Settings
+    name: str
+    doors: dict[int, Connections] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
+
+    def run(self, is_over: Callable[[], bool]) -> Tally:
+        """Work until `is_over()` or until nothing is due and nothing is under way. Returns what was done."""
+        reveal = partial(secrets.derive, secrets.load_site_key(Path(self.settings.site_key_file)))
+        under_way: dict[Future[Answer | None], Batch] = {}
+        self.tally = Tally()
+        started = datetime.now(UTC)
+        with ThreadPoolExecutor(MOST_HOSTS, thread_name_prefix=self.name) as pool:
+            while True:
+                if not is_over():
+                    busy = {batch.host_id for batch in under_way.values()}
+                    for batch in self._claim(busy):
+                        door = self.doors.get(batch.host_id)
+                        if door is None:
+                            door = Connections(identity=Path(self.settings.ssh_key_file), reveal=reveal)
+                            self.doors[batch.host_id] = door
+                        under_way[pool.submit(self._call, door, batch)] = batch
+                if not under_way:
+                    break
+                done, _ = wait(under_way, timeout=LOOK_S, return_when=FIRST_COMPLETED)
+                for future in done:
+                    self._settle(under_way.pop(future), future)
+        if self.tally.worked or self.tally.failed:
+            with self.database.writing() as session:
+                tally = self.tally
+                pass_run.note(session, self.name, started, datetime.now(UTC), tally.worked, tally.failed)
+        return self.tally
+
+    def _claim(self, busy: Iterable[int]) -> list[Batch]:
+        owner = f"{socket.gethostname()[:20]}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
+        step(f"{self.name}.claim.before")
+        with self.database.writing() as session:
+            lease = timedelta(seconds=self.settings.passes.lease_s)
+            rows = resource.claim(session, self.name, owner, datetime.now(UTC), lease, tuple(busy))
+            by_host: dict[int, list[Resource]] = {}
+            for row in rows:
+                by_host.setdefault(row.host_id, []).append(row)
+            hosts = {host_id: session.get_one(Host, host_id) for host_id in by_host}
+            session.expunge_all()
+        step(f"{self.name}.claim.after")
+        return [
+            Batch(host_id, endpoint(hosts[host_id]), owner, tuple(claimed))
+            for host_id, claimed in by_host.items()
+        ]
+
+    def _call(self, door: Connections, batch: Batch) -> Answer | None:
+        requests = [Request(str(row.id), row.op, row.want, row.args) for row in batch.rows]
+        step(f"{self.name}.call.before")
+        answers = list(door.call_all({batch.endpoint: requests}, deadline_s=self.settings.passes.deadline_s))
+        step(f"{self.name}.call.after")
+        return answers[0] if answers else None
+
+    def _settle(self, batch: Batch, future: Future[Answer | None]) -> None:
+        answer = future.result()
+        if answer is None:
+            return
+        now = datetime.now(UTC)
+        step(f"{self.name}.settle.before")
+        with self.database.writing() as session:
+            _settle_host(session, self.settings.passes, batch, answer, now)
+            for row, reply in zip(batch.rows, answer.replies, strict=True):
+                values = outcome(row, reply, self.settings.passes, now)
+                if resource.settle(session, row.id, batch.owner, values):
+                    self.tally.worked += reply.ok
+                    self.tally.failed += not reply.ok
+                    _record(session, f"pass:{self.name}", row, reply, values, now)
+        step(f"{self.name}.settle.after")
+
+
+def endpoint(host: Host) -> Endpoint:
+    """Where and as whom to reach a host."""
+    return Endpoint(host.name, host.address, host.port, host.host_key)
+
+
+def outcome(row: Resource, reply: Reply, times: Passes, now: datetime) -> dict[str, Any]:
+    """What to write into the row for this reply: pure, the one place where replies become columns."""
+    if reply.ok and reply.state == row.want:
+        values: dict[str, Any] = {"have": row.want, "why": None, "retry_at": None, "failures": 0}
+        values |= {"error_code": None, "error_message": None, "seen": dict(reply.seen)}
+        values["present_at" if row.want == "present" else "absent_at"] = now
+        return values
+    if reply.ok and reply.state == "pending":
+        have = "pending" if row.want == "present" else "unknown"
+        values = {"have": have, "why": reply.why, "failures": 0, "seen": dict(reply.seen)}
+        return values | {
+            "error_code": None,
+            "error_message": None,
+            "retry_at": now + timedelta(seconds=times.poll_s),
+        }
+    code, message, retryable = "not_converged", f"The host says {reply.state!r}, not {row.want!r}.", True
+    if reply.error is not None:
+        code, message, retryable = reply.error.code, reply.error.message, reply.error.retryable
+    if code in HOST_FAILURES:
+        # The host as a whole is kept away from; the row itself is to be tried as soon as the host is back.
+        values = {"retry_at": now + timedelta(seconds=times.poll_s)}
+    else:
+        values = {"failures": row.failures + 1, "retry_at": now + backoff(row.failures, retryable, times)}
+    return values | {"have": "unknown", "why": message, "error_code": code, "error_message": message[:4000]}
+
+
+def backoff(failures: int, retryable: bool, times: Passes) -> timedelta:
+    """How long to wait after `failures` earlier ones: doubling; the longest at once where only a person can help."""
+    if not retryable:
+        return timedelta(seconds=times.backoff_most_s)
+    return timedelta(seconds=min(times.backoff_most_s, times.backoff_first_s * 2 ** min(failures, 20)))
+
+
+def _settle_host(session: Session, times: Passes, batch: Batch, answer: Answer, now: datetime) -> None:
+    host = session.get_one(Host, batch.host_id)
+    if answer.failure is not None and answer.failure.code in HOST_FAILURES:
+        wait_s = min(times.suspect_most_s, times.suspect_first_s * 2 ** min(host.failures, 20))
+        host.failures += 1
+        host.suspect_until = now + timedelta(seconds=wait_s)
+        if host.last_error != answer.failure.message:
+            host.last_error = answer.failure.message
+            event.record(session, now, "passes", "host_failed", answer.failure.message, host_id=host.id)
+        return
+    if host.failures:
+        event.record(session, now, "passes", "host_back", f"{host.name} answers again.", host_id=host.id)
+        host.failures, host.suspect_until, host.last_error = 0, None, None
+    if answer.hello is not None and host.boot_id != answer.hello.boot_id:
+        host.boot_id = answer.hello.boot_id
+    host.last_seen_at = now
+
+
+def _record(
+    session: Session, actor: str, row: Resource, reply: Reply, values: dict[str, Any], now: datetime
+) -> None:
+    """Write an event where the row's standing changed; a repeated wait or the same error again is none."""
+    have, message = values["have"], values.get("error_message")
+    if message is not None:
+        if message == row.error_message:
+            return
+        kind, text = values["error_code"], f"{row.label}: {message}"
+    elif have != row.have:
+        kind, text = have, f"{row.label}: {have}" + (f" ({values['why']})" if values["why"] else "")
+    else:
+        return
+    event.record(
+        session,
+        now,
+        actor,
+        kind,
+        text,
+        reservation_id=row.reservation_id,
+        host_id=row.host_id,
+        resource_id=row.id,
+        data={"did": list(reply.did)[:50]} if reply.did else None,
+    )

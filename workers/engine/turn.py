@@ -1,0 +1,25 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""One turn of a pass, once something is due: everything heavy is imported from here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from app.db.base import Database
+from app.settings import Settings
+from workers.engine.advance import advance
+from workers.engine.blueprint import Blueprint
+from workers.engine.run_pass import Pass
+
+
+def open_turn(settings: Settings, name: str) -> Callable[[Callable[[], bool]], object]:
+    """A function that does what is due for the pass `name`; its argument says whether the pass's time is over.
+
+    It keeps the database engine and the connections to hosts from one turn to the next.
+    """
+    database = Database(settings.database)
+    if name == "schedule":
+        blueprint = Blueprint(settings)
+        return lambda is_over: advance(database, settings, blueprint.lay_out)
+    return Pass(database, settings, name).run

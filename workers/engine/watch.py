@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What cron starts: look each second whether anything is due, and load the engine only then."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from app.db import look
+from app.domain.errors import SiteError
+from app.settings import Settings, load
+
+# Exit status of sysexits.h: the failure is temporary, the next run may do better.
+EX_TEMPFAIL = 75
+EX_FAILED = 1
+LOOK_EVERY_S = 1.0
+
+
+def main(name: str, argv: Sequence[str] | None = None) -> int:
+    """Run the pass `name` as the arguments say and return the exit status.
+
+    `--for 55s` works and watches that long; `--once` (the default) ends as soon as nothing is due. 75 when the
+    database cannot be reached: cron's next start tries again.
+    """
+    parser = argparse.ArgumentParser(prog=f"leasehold pass {name}", description=f"Run the {name} pass.")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--for", dest="seconds", type=_seconds, default=0.0, help="work and watch that long, like 55s"
+    )
+    how.add_argument("--once", action="store_true", help="end as soon as nothing is due (the default)")
+    options = parser.parse_args(argv)
+    try:
+        settings = load()
+        return _watch(name, settings, options.seconds)
+    except SiteError as why:
+        print(f"leasehold pass {name}: {why}", file=sys.stderr)
+        return EX_FAILED
+    except Exception as why:
+        if not is_database_error(why):
+            raise
+        print(f"leasehold pass {name}: the database cannot be used: {why}", file=sys.stderr)
+        return EX_TEMPFAIL
+
+
+def _watch(name: str, settings: Settings, seconds: float) -> int:
+    """Look, work and sleep for `seconds`; with 0 work until nothing is due."""
+    until = time.monotonic() + seconds
+    is_due = look.opener(settings.database)
+    lead = timedelta(seconds=settings.booking.lead_s)
+    turn: Callable[[Callable[[], bool]], Any] | None = None
+    while True:
+        if is_due(name, lead):
+            if turn is None:
+                turn = importlib.import_module("workers.engine.turn").open_turn(settings, name)
+            turn(lambda: seconds > 0.0 and time.monotonic() >= until)
+        rest = until - time.monotonic()
+        if rest <= 0.0:
+            return 0
+        time.sleep(min(LOOK_EVERY_S, rest))
+
+
+def is_database_error(error: BaseException) -> bool:
+    """Whether the error came from a database driver or SQLAlchemy, told by name so as not to import them."""
+    return any(
+        kind.__module__.split(".")[0] in ("sqlite3", "psycopg", "sqlalchemy") for kind in type(error).__mro__
+    )
+
+
+def _seconds(text: str) -> float:
+    value = float(text.removesuffix("s"))
+    if not 0 < value <= 86_400:
+        raise argparse.ArgumentTypeError("give more than 0 s and at most a day")
+    return value

@@ -1,0 +1,12 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The schedule pass: moves reservations on from state to state. Cron starts it each minute."""
+
+from __future__ import annotations
+
+import sys
+
+from workers.engine import watch
+
+if __name__ == "__main__":
+    sys.exit(watch.main("schedule"))
