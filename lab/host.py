@@ -1,0 +1,263 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""One host of the lab: its files, its start and its end, and commands inside its namespaces."""
+
+import json
+import os
+import select
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+from lab import network, traces
+from lab.plan import HOST_DIR, HOSTS, IMAGE_CACHE, STATE, Host, Lab
+from lab.run import LabError, run
+
+HOLDER = Path(__file__).with_name("holder.py")
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# Folders of the host that live over a restart: name below its own folder -> where it is mounted, mode.
+FOLDERS = {
+    "leasehold": (str(HOST_DIR), 0o700),
+    "root-ssh": ("/root/.ssh", 0o700),
+    "etc-ssh": ("/etc/ssh", 0o755),
+    "etc-libvirt": ("/etc/libvirt", 0o755),
+    "lib-libvirt": ("/var/lib/libvirt", 0o755),
+    "cache-libvirt": ("/var/cache/libvirt", 0o755),
+    "log": ("/var/log", 0o755),
+    "tmp": ("/tmp", 0o1777),
+    "var-tmp": ("/var/tmp", 0o1777),
+}
+FILES = {
+    "hostname": "/etc/hostname",
+    "hosts": "/etc/hosts",
+    "machine-id": "/etc/machine-id",
+    "resolv.conf": "/etc/resolv.conf",
+    "shadow": "/etc/shadow",
+}
+# Made anew at each start on the host's own /run, with their modes.
+RUN_FOLDERS = {"/run/lock": 0o1777, "/run/sshd": 0o755, "/run/libvirt": 0o755, "/run/tgtd": 0o755}
+
+QEMU_CONF = """user = "root"
+group = "root"
+security_driver = "none"
+cgroup_controllers = [ ]
+namespaces = [ ]
+stdio_handler = "file"
+"""
+
+LIBVIRTD_CONF = """host_uuid = "{host_uuid}"
+unix_sock_group = "root"
+unix_sock_ro_perms = "0700"
+unix_sock_rw_perms = "0700"
+auth_unix_ro = "none"
+auth_unix_rw = "none"
+log_outputs = "2:stderr"
+"""
+
+SSHD_CONF = """Port 22
+ListenAddress {address}
+HostKey /etc/ssh/ssh_host_ed25519_key
+AuthorizedKeysFile .ssh/authorized_keys
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UsePAM no
+UseDNS no
+PrintMotd no
+MaxStartups 100:30:200
+MaxSessions 100
+PidFile /run/sshd.pid
+Subsystem sftp internal-sftp
+"""
+# A test that offers wrong keys must not lock the manager out; OpenSSH before 9.8 does not know this word.
+SSHD_LENIENT = "PerSourcePenalties no\n"
+
+
+def mount_points() -> dict[str, bool]:
+    """Where hosts mount something of their own: path -> whether it is a file."""
+    return {target: False for target, _ in FOLDERS.values()} | dict.fromkeys(FILES.values(), True)
+
+
+def write_files(lab: Lab, host: Host, nameservers: list[str]) -> None:
+    """Write what the host needs to start; what it has already (keys, volumes) stays."""
+    own = lab.folder(host)
+    for name, (_, mode) in FOLDERS.items():
+        (own / name).mkdir(parents=True, exist_ok=True)
+        (own / name).chmod(mode)
+    everybody = "".join(f"{lab.address(other)} {other.name}\n" for other in HOSTS)
+    host_uuid = uuid.uuid5(uuid.NAMESPACE_DNS, f"{host.name}.{lab.mark}")
+    texts = {
+        "hostname": f"{host.name}\n",
+        "hosts": f"127.0.0.1 localhost\n::1 localhost\n{everybody}",
+        "machine-id": f"{host_uuid.hex}\n",
+        "resolv.conf": "".join(f"nameserver {server}\n" for server in nameservers),
+        # sshd without PAM refuses a root whose password is locked by "!"; "*" is merely no password.
+        "shadow": "root:*:20000:0:99999:7:::\n",
+        "etc-ssh/sshd_config": SSHD_CONF.format(address=lab.address(host)) + _lenient(),
+        "etc-libvirt/libvirtd.conf": LIBVIRTD_CONF.format(host_uuid=host_uuid),
+        "etc-libvirt/qemu.conf": QEMU_CONF,
+        "etc-libvirt/libvirt.conf": 'uri_default = "qemu:///system"\n',
+    }
+    for name, text in texts.items():
+        (own / name).write_text(text)
+    (own / "shadow").chmod(0o600)
+    make_key(own / "etc-ssh" / "ssh_host_ed25519_key", host.name)
+    if "builder" in host.roles:
+        (own / "leasehold" / "images").mkdir(exist_ok=True)
+    authorized = own / "root-ssh" / "authorized_keys"
+    if not authorized.exists():
+        authorized.write_text(lab.operator_key.with_suffix(".pub").read_text())
+        authorized.chmod(0o600)
+
+
+def make_key(path: Path, comment: str) -> None:
+    """Make an ed25519 key pair without a passphrase, unless there is one."""
+    public = path.with_suffix(".pub")
+    if path.exists() and public.exists():
+        return
+    fresh = path.with_name(f"{path.name}.new")
+    for left in (fresh, fresh.with_name(f"{fresh.name}.pub")):
+        left.unlink(missing_ok=True)
+    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(fresh)])
+    fresh.with_name(f"{fresh.name}.pub").replace(public)
+    fresh.replace(path)
+
+
+def host_key(lab: Lab, host: Host) -> str:
+    """The host's public key as known_hosts has it: type and key, no comment."""
+    words = (lab.folder(host) / "etc-ssh" / "ssh_host_ed25519_key.pub").read_text().split()
+    return " ".join(words[:2])
+
+
+def boot(lab: Lab, host: Host) -> None:
+    """Start a host that is off: fresh namespaces and links, its first process, its daemons.
+
+    Returns when the daemons are started, which is before they answer. LabError with the reason otherwise.
+    """
+    network.remove_namespace(lab.netns(host))
+    network.ip("link", "del", host.name, netns=lab.switch, check=False)
+    network.ip("link", "del", f"{host.name}-public", netns=lab.switch, check=False)
+    network.cable(lab, host)
+    (lab.folder(host) / "boot_id").write_text(f"{uuid.uuid4()}\n")
+    argv = ["nsenter", f"--net={network.NETNS / lab.netns(host)}"]
+    argv += ["unshare", "--mount", "--propagation", "private", "--uts", "--ipc", "--pid", "--fork"]
+    argv += ["--mount-proc", sys.executable, "-I", "-S", str(HOLDER)]
+    holder = subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    holder.stdin.write(json.dumps(_order(lab, host)).encode())
+    holder.stdin.close()
+    is_heard, _, _ = select.select([holder.stdout], [], [], 30)
+    answer = holder.stdout.readline().decode().strip() if is_heard else "no answer in 30 s"
+    holder.stdout.close()
+    if answer != "ready":
+        halt(lab, host)
+        raise LabError(f"{lab.name} {host.name}: did not start: {answer}")
+
+
+def halt(lab: Lab, host: Host) -> None:
+    """Take the power from a host: all its processes die, its links and its /run are gone, its disk stays."""
+    traces.kill(lab, host.name)
+    network.remove_namespace(lab.netns(host))
+
+
+def enter(lab: Lab, host: Host) -> list[str]:
+    """The argv to put before a command to run it inside the host's namespaces; LabError if it is off."""
+    pid = traces.first_process(lab, host.name)
+    if pid is None:
+        raise LabError(f"{lab.name} {host.name}: is off; run: python -m lab up --name {lab.name}")
+    # The root as well: in a chroot, a mount namespace's own root is the machine's.
+    return [
+        *("nsenter", "--target", str(pid), "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd"),
+        *("env", "-i", f"PATH={PATH}", "HOME=/root", "USER=root", "LANG=C.UTF-8"),
+        f"TERM={os.environ.get('TERM', 'dumb')}",
+    ]
+
+
+def on(
+    lab: Lab,
+    host: Host,
+    argv: list[str],
+    *,
+    timeout_s: float = 20,
+    text: str | None = None,
+    check: bool = True,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command inside the host's namespaces, as lab.run.run does on the machine."""
+    return run([*enter(lab, host), *argv], timeout_s=timeout_s, text=text, check=check)
+
+
+def ssh(lab: Lab, host: Host) -> list[str]:
+    """The argv of an SSH login to the host by the operator's key, with the host's key pinned."""
+    options = {
+        "UserKnownHostsFile": str(lab.known_hosts),
+        "GlobalKnownHostsFile": "/dev/null",
+        "StrictHostKeyChecking": "yes",
+        "IdentitiesOnly": "yes",
+        "BatchMode": "yes",
+        "ConnectTimeout": "5",
+    }
+    words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    return ["ssh", "-F", "none", "-i", str(lab.operator_key), *words, f"root@{lab.address(host)}"]
+
+
+def answers(lab: Lab, host: Host) -> dict[str, str]:
+    """Ask each daemon of the host: daemon -> "" when it answers, else what is wrong."""
+    asks = {
+        "sshd": [*ssh(lab, host), "true"],
+        "libvirtd": ["virsh", "-q", "hostname"],
+        "tgtd": ["tgtadm", "--lld", "iscsi", "--op", "show", "--mode", "sys"],
+    }
+    wrong = {}
+    for daemon in host.daemons:
+        try:
+            argv = asks[daemon] if daemon == "sshd" else [*enter(lab, host), *asks[daemon]]
+            run(argv, timeout_s=10)
+            wrong[daemon] = ""
+        except LabError as error:
+            wrong[daemon] = str(error)
+    return wrong
+
+
+def _order(lab: Lab, host: Host) -> dict[str, Any]:
+    """What lab/holder.py is told to arrange. /run comes first, the lab's own state is hidden last."""
+    own = lab.folder(host)
+    mounts: list[dict[str, Any]] = [
+        {"type": "sysfs", "target": "/sys"},
+        {"type": "tmpfs", "target": "/run", "options": "mode=755,nosuid,nodev"},
+        {"type": "tmpfs", "target": "/dev/shm", "options": "mode=1777,nosuid,nodev"},
+    ]
+    mounts += [
+        {"type": "bind", "source": str(own / name), "target": target} for name, (target, _) in FOLDERS.items()
+    ]
+    files = {**FILES, "boot_id": "/proc/sys/kernel/random/boot_id"}
+    mounts += [
+        {"type": "bind", "source": str(own / name), "target": target, "file": True}
+        for name, target in files.items()
+    ]
+    if "builder" in host.roles:
+        mounts.append({"type": "bind", "source": str(IMAGE_CACHE), "target": str(HOST_DIR / "images")})
+    mounts.append({"type": "tmpfs", "target": str(STATE), "options": "mode=700,size=4k,ro"})
+    daemons = {
+        "sshd": ["/usr/sbin/sshd", "-D", "-e", "-f", "/etc/ssh/sshd_config"],
+        "libvirtd": ["/usr/sbin/libvirtd", "--config", "/etc/libvirt/libvirtd.conf"],
+        "tgtd": ["/usr/sbin/tgtd", "-f", "--iscsi", f"portal={lab.address(host)}:3260"],
+    }
+    return {
+        "mark": lab.netns(host),
+        "hostname": host.name,
+        "mounts": mounts,
+        "folders": {**RUN_FOLDERS, "/var/log/libvirt": 0o755},
+        "daemons": [{"argv": daemons[name], "log": f"/var/log/{name}.log"} for name in host.daemons],
+    }
+
+
+def _lenient() -> str:
+    """The line about penalties if this machine's sshd knows it; asked in the test mode that needs no key."""
+    asked = run(["/usr/sbin/sshd", "-G", "-f", "/dev/null", "-o", SSHD_LENIENT.strip()], check=False)
+    return SSHD_LENIENT if asked.returncode == 0 else ""

@@ -1,0 +1,139 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The lab's cables: a switch namespace with two bridges, the machine on both, NAT to the outside."""
+
+import json
+from pathlib import Path
+
+from lab.plan import PUBLIC_BRIDGE, Host, Lab
+from lab.run import LabError, run
+
+NETNS = Path("/run/netns")
+
+
+def ip(*words: str, netns: str | None = None, check: bool = True) -> str:
+    """Run ip(8), in the named namespace if one is given, and return its output."""
+    where = ["-n", netns] if netns else []
+    return run(["ip", *where, *words], check=check).stdout
+
+
+def links(netns: str | None = None) -> set[str]:
+    """Names of the links in a namespace, the machine's own without a name."""
+    return {link["ifname"] for link in json.loads(ip("-j", "link", netns=netns) or "[]")}
+
+
+def is_namespace(netns: str) -> bool:
+    """Whether the name stands for a living namespace: a crash of the machine leaves the bare file."""
+    return (NETNS / netns).exists() and run(["ip", "-n", netns, "link"], check=False).returncode == 0
+
+
+def has_switch(lab: Lab) -> bool:
+    """Whether switch and the machine's cables to it are there."""
+    return (
+        is_namespace(lab.switch)
+        and {"underlay", "public", "m-underlay", "m-public"} <= links(lab.switch)
+        and set(lab.machine_links) <= links()
+    )
+
+
+def make_switch(lab: Lab) -> None:
+    """Make the switch and lay the machine's cables to it; nothing of it may be there."""
+    _make_namespace(lab.switch)
+    for bridge, (machine_end, address) in zip(("underlay", "public"), lab.machine_links.items(), strict=True):
+        ip("link", "add", bridge, "type", "bridge", "mcast_snooping", "0", netns=lab.switch)
+        ip("link", "set", bridge, "up", netns=lab.switch)
+        port = f"m-{bridge}"
+        ip("link", "add", machine_end, "type", "veth", "peer", "name", port, "netns", lab.switch)
+        ip("link", "set", port, "master", bridge, "up", netns=lab.switch)
+        ip("addr", "add", address, "dev", machine_end)
+        ip("link", "set", machine_end, "alias", lab.mark, "up")
+
+
+def cable(lab: Lab, host: Host) -> None:
+    """Make the host's namespace with its links: eth0 on the underlay; a gateway also has the public bridge
+    over eth1. Nothing of it may be there."""
+    netns = lab.netns(host)
+    _make_namespace(netns)
+    _plug(lab, host.name, "underlay", netns, "eth0", f"02:00:5e:{lab.number:02x}:00:{host.number:02x}")
+    ip("addr", "add", f"{lab.address(host)}/24", "dev", "eth0", netns=netns)
+    ip("route", "add", "default", "via", f"{lab.underlay}.1", netns=netns)
+    if "gateway" in host.roles:
+        mac = f"02:00:5e:{lab.number:02x}:01:{host.number:02x}"
+        _plug(lab, f"{host.name}-public", "public", netns, "eth1", mac)
+        ip("link", "add", PUBLIC_BRIDGE, "type", "bridge", "mcast_snooping", "0", netns=netns)
+        ip("link", "set", "eth1", "master", PUBLIC_BRIDGE, netns=netns)
+        ip("link", "set", PUBLIC_BRIDGE, "up", netns=netns)
+
+
+def set_port(lab: Lab, host: Host, state: str) -> None:
+    """Pull ("down") or plug ("up") the host's underlay cable at the switch."""
+    ip("link", "set", host.name, state, netns=lab.switch)
+
+
+def remove_namespace(netns: str) -> None:
+    """Remove a named namespace, living or a bare file; without one nothing happens."""
+    path = NETNS / netns
+    if path.exists() and run(["ip", "netns", "del", netns], check=False).returncode:
+        path.unlink(missing_ok=True)
+
+
+def remove_all(lab: Lab) -> None:
+    """Remove the lab's namespaces, the machine's ends of its cables, and its nft table."""
+    names = NETNS.iterdir() if NETNS.is_dir() else ()
+    for netns in sorted(path.name for path in names if path.name.startswith(f"{lab.mark}-")):
+        remove_namespace(netns)
+    for link in links() & set(lab.machine_links):
+        ip("link", "del", link, check=False)  # may go by itself at this very moment, with its namespace
+    run(["nft", "-f", "-"], text=f"table ip {lab.mark}\ndelete table ip {lab.mark}\n")
+
+
+def translate(lab: Lab) -> None:
+    """Let hosts and guests out through the machine: masquerade, and TCP segments that fit its own link.
+
+    The two networks of a lab, and two labs, reach each other only inside, never through the machine.
+    """
+    nets = f"{{ {lab.underlay}.0/24, {lab.public}.0/24 }}"
+    rules = f"""
+        table ip {lab.mark}
+        delete table ip {lab.mark}
+        table ip {lab.mark} {{
+            chain postrouting {{
+                type nat hook postrouting priority srcnat; policy accept;
+                ip saddr {nets} oifname != "lhlab-*" masquerade
+            }}
+            chain forward {{
+                type filter hook forward priority filter; policy accept;
+                iifname "{lab.mark}-*" oifname "lhlab-*" drop
+                ip saddr {nets} tcp flags syn tcp option maxseg size set rt mtu
+                ip daddr {nets} tcp flags syn tcp option maxseg size set rt mtu
+            }}
+        }}
+    """
+    run(["nft", "-f", "-"], text=rules)
+
+
+def nameservers() -> list[str]:
+    """Name servers of this machine that can be reached from another network namespace."""
+    # systemd-resolved answers on loopback only and keeps the real servers in the second file.
+    for path in ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"):
+        lines = Path(path).read_text().splitlines() if Path(path).exists() else []
+        servers = [words[1] for line in lines if len(words := line.split()) > 1 and words[0] == "nameserver"]
+        if reachable := [server for server in servers if not server.startswith("127.") and server != "::1"]:
+            return reachable
+    raise LabError(
+        "/etc/resolv.conf: names only servers on loopback, which the lab's hosts cannot reach; "
+        "add a name server of your network to it"
+    )
+
+
+def _make_namespace(netns: str) -> None:
+    ip("netns", "add", netns)
+    ip("link", "set", "lo", "up", netns=netns)
+
+
+def _plug(lab: Lab, port: str, bridge: str, netns: str, nic: str, mac: str) -> None:
+    # A host has the same MAC after a restart, or its neighbours would look for the old one for a minute.
+    peer = ("peer", "name", nic, "address", mac, "netns", netns)
+    ip("link", "add", port, "type", "veth", *peer, netns=lab.switch)
+    ip("link", "set", port, "master", bridge, "up", netns=lab.switch)
+    ip("link", "set", nic, "up", netns=netns)
