@@ -1,7 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Secrets of the clusters, derived by name from the one key file of the site; none of them is stored
-anywhere.
+"""Secrets of the clusters, derived by name from the one key file of the site; none is stored.
 
 A name is "KIND:WHAT", for example "chap:lh7-frontend-root". The same name gives the same bytes every time, so
 that a repeated step changes nothing. Lose or change the site key and every running cluster's secrets change
