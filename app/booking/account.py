@@ -85,3 +85,9 @@ def log_in(
             accounts.record_failure(session, name, address, now, window)
         raise InvalidRequest({"password": "The name or the password is wrong."})
     return row
+
+
+def end_sessions(database: Database, account_id: int) -> None:
+    """Make every session of this account worthless, also a cookie that someone copied."""
+    with database.writing() as session:
+        session.get_one(Account, account_id).session_epoch = secrets.token_urlsafe(24)

@@ -16,10 +16,11 @@ from sqlalchemy import (
     Select,
     String,
     UniqueConstraint,
+    func,
     select,
     text,
 )
-from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship, selectinload
 
 from app.db.account import Account
 from app.db.base import Base, Utc
@@ -138,6 +139,49 @@ def listing(
     if states:
         query = query.where(Reservation.state.in_(states))
     return session.scalars(query.limit(limit).offset(offset)).all()
+
+
+def summaries(
+    session: Session, account: Account, *, states: Sequence[str] = (), limit: int = 100, offset: int = 0
+) -> Sequence[tuple[Reservation, int]]:
+    """As `listing`, each with its number of compute nodes, in one statement."""
+    computes = (
+        select(func.count())
+        .where(Node.reservation_id == Reservation.id, Node.kind == "compute")
+        .correlate(Reservation)
+        .scalar_subquery()
+    )
+    query = visible(account).add_columns(computes)
+    query = query.order_by(Reservation.start_at.desc(), Reservation.id.desc())
+    if states:
+        query = query.where(Reservation.state.in_(states))
+    return [(row, count) for row, count in session.execute(query.limit(limit).offset(offset))]
+
+
+def open_requests(session: Session, now: datetime, limit: int = 100) -> Sequence[Reservation]:
+    """The requests that wait for a decision, the oldest first, with their nodes and users."""
+    r = Reservation
+    query = select(r).where(r.state == "requested", r.cancel_requested_at.is_(None), r.hold_until > now)
+    return session.scalars(
+        query.options(selectinload(r.nodes), selectinload(r.users))
+        .order_by(r.requested_at, r.id)
+        .limit(limit)
+    ).all()
+
+
+def count_open_requests(session: Session, now: datetime) -> int:
+    """How many requests wait for a decision."""
+    r = Reservation
+    query = select(func.count()).where(
+        r.state == "requested", r.cancel_requested_at.is_(None), r.hold_until > now
+    )
+    return session.scalar(query) or 0
+
+
+def last_decision(session: Session) -> Reservation | None:
+    """The reservation that was approved or rejected last."""
+    query = select(Reservation).where(Reservation.decided_at.is_not(None))
+    return session.scalar(query.order_by(Reservation.decided_at.desc()).limit(1))
 
 
 def id_by_key(session: Session, owner_id: int, request_key: str) -> int | None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,12 +20,13 @@ from sqlalchemy import (
     and_,
     case,
     exists,
+    func,
     or_,
     select,
     text,
     update,
 )
-from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
+from sqlalchemy.orm import Mapped, Session, aliased, defer, mapped_column, noload
 
 from app.db.base import Base, Utc
 from app.db.site import Host
@@ -219,3 +221,71 @@ def is_on_host(session: Session, host_id: int) -> bool:
         )
         is not None
     )
+
+
+def steps_of(session: Session, reservation_id: int) -> Sequence[tuple[Resource, Host]]:
+    """The reservation's rows and the shared ones they need, each with its host, in the order they were laid out.
+
+    Without `args`, which are for the passes alone.
+    """
+    mine = aliased(Resource)
+    shared = (
+        select(Need.needs_id)
+        .join(mine, mine.id == Need.resource_id)
+        .where(mine.reservation_id == reservation_id)
+    )
+    r = Resource
+    query = (
+        select(r, Host)
+        .join(Host, Host.id == r.host_id)
+        .where(or_(r.reservation_id == reservation_id, and_(r.reservation_id.is_(None), r.id.in_(shared))))
+        .order_by(r.id)
+        .options(defer(r.args, raiseload=True), noload(Host.roles))
+    )
+    return [(row, host) for row, host in session.execute(query)]
+
+
+def needs_of(session: Session, reservation_id: int) -> dict[int, list[int]]:
+    """Row id -> ids of the rows it needs, for the reservation's own rows."""
+    query = (
+        select(Need.resource_id, Need.needs_id)
+        .join(Resource, Resource.id == Need.resource_id)
+        .where(Resource.reservation_id == reservation_id)
+        .order_by(Need.needs_id)
+    )
+    edges: dict[int, list[int]] = {}
+    for row, needed in session.execute(query):
+        edges.setdefault(row, []).append(needed)
+    return edges
+
+
+def of_pass(session: Session, pass_name: str) -> Sequence[Resource]:
+    """All rows of one pass that are wanted or may still stand, by host and name."""
+    r = Resource
+    query = select(r).where(r.pass_name == pass_name, or_(r.want == "present", r.have != "absent"))
+    return session.scalars(query.order_by(r.host_id, r.name, r.id)).all()
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What one pass has before it: rows that differ, those that failed last time, those in work now."""
+
+    open: int
+    failing: int
+    leased: int
+
+
+def backlog(session: Session, now: datetime) -> dict[str, Backlog]:
+    """Pass name -> what is left for it to do."""
+    r = Resource
+    query = (
+        select(
+            r.pass_name,
+            func.count(),
+            func.sum(case((r.error_code.is_not(None), 1), else_=0)),
+            func.sum(case((r.lease_until > now, 1), else_=0)),
+        )
+        .where(r.want != r.have)
+        .group_by(r.pass_name)
+    )
+    return {name: Backlog(total, failing, leased) for name, total, failing, leased in session.execute(query)}
