@@ -12,7 +12,7 @@ from typing import Any
 # Wide on purpose: it may say yes where `resource.due` then finds nothing (needs unmet), never the reverse.
 RESOURCES = """
 SELECT 1 FROM resource r JOIN host h ON h.id = r.host_id
-WHERE r.pass_name = {pass_name} AND r.want <> r.have
+WHERE r.pass_name = {worker} AND r.want <> r.have
   AND (r.retry_at IS NULL OR r.retry_at <= {now}) AND (r.lease_until IS NULL OR r.lease_until <= {now})
   AND (h.suspect_until IS NULL OR h.suspect_until <= {now})
   AND NOT EXISTS (SELECT 1 FROM need n JOIN resource o ON o.id = n.needs_id
@@ -51,12 +51,12 @@ def opener(url: str) -> Callable[[str, timedelta], bool]:
         connection = psycopg.connect(url.replace("+psycopg", "", 1), autocommit=True, connect_timeout=10)
         mark, moment = "%({})s", _same
 
-    names = {name: mark.format(name) for name in ("pass_name", "now", "soon")}
+    names = {name: mark.format(name) for name in ("worker", "now", "soon")}
     queries = {True: RESERVATIONS.format(**names), False: RESOURCES.format(**names)}
 
     def is_due(pass_name: str, lead: timedelta) -> bool:
         now = datetime.now(UTC)
-        values = dict(pass_name=pass_name, now=moment(now), soon=moment(now + lead))
+        values = {"worker": pass_name, "now": moment(now), "soon": moment(now + lead)}
         return connection.execute(queries[pass_name == "schedule"], values).fetchone() is not None
 
     return is_due

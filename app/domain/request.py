@@ -145,7 +145,7 @@ def check_public_key(line: str) -> str:
     The key's inside is read by RFC 4253 section 6.6: a length-prefixed type that must equal the line's first word,
     then for RSA the exponent and the modulus.
     """
-    words = line.split(None, 2)
+    words = line.strip().split(None, 2)
     if len(words) < 2 or not line.isprintable():
         raise ValueError("this is not an OpenSSH public key line (expected 'ssh-ed25519 AAAA... comment')")
     kind, body = words[0], words[1]

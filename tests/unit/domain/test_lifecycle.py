@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The ways a reservation goes, at each instant that matters."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.lifecycle import FINAL, STATES, TRANSITIONS, Standing, next_state
+from tests.factories import NOW
+
+START, END = NOW + timedelta(hours=1), NOW + timedelta(hours=2)
+MOMENT = timedelta(microseconds=1)
+
+
+def standing(state: str, **over: Any) -> Standing:
+    values = {
+        "start_at": START,
+        "end_at": END,
+        "hold_until": START,
+        "is_cancelled": False,
+        "build_at": START - timedelta(minutes=10),
+    }
+    return Standing(state, **(values | over))
+
+
+@pytest.mark.parametrize(
+    ("state", "over", "haves", "now", "then"),
+    [
+        ("requested", {}, [], NOW, "requested"),
+        ("requested", {}, [], START - MOMENT, "requested"),
+        ("requested", {}, [], START, "expired"),
+        ("requested", {"is_cancelled": True}, [], NOW, "cancelled"),
+        ("approved", {}, [], NOW, "approved"),
+        ("approved", {}, [], START - timedelta(minutes=10), "building"),
+        ("approved", {"is_cancelled": True}, [], START, "cancelled"),
+        ("approved", {}, [], END, "expired"),
+        ("building", {}, ["present", "pending"], START, "building"),
+        ("building", {}, ["present", "present"], START, "ready"),
+        ("building", {}, ["present", "absent"], END, "ending"),
+        ("building", {"is_cancelled": True}, ["unknown"], START, "ending"),
+        ("ready", {}, ["present"], END - MOMENT, "ready"),
+        ("ready", {}, ["present"], END, "ending"),
+        ("ready", {}, ["unknown"], START, "ready"),
+        ("ending", {}, ["absent", "unknown"], END, "ending"),
+        ("ending", {}, ["absent", "absent"], END, "ended"),
+        ("ending", {}, [], END, "ended"),
+    ],
+)
+def test_next_state(state: str, over: dict[str, Any], haves: list[str], now: Any, then: str) -> None:
+    assert next_state(standing(state, **over), haves, now) == then
+
+
+@given(
+    st.sampled_from(STATES),
+    st.booleans(),
+    st.lists(st.sampled_from(["absent", "unknown", "pending", "present"])),
+    st.integers(-300, 300),
+)
+def test_every_step_is_in_the_table(state: str, cancelled: bool, haves: list[str], minutes: int) -> None:
+    then = next_state(standing(state, is_cancelled=cancelled), haves, START + timedelta(minutes=minutes))
+    assert then == state or then in TRANSITIONS[state]
+
+
+@given(st.sampled_from(STATES), st.booleans())
+def test_once_over_and_gone_every_reservation_comes_to_its_end(state: str, cancelled: bool) -> None:
+    for _ in STATES:
+        state = next_state(standing(state, is_cancelled=cancelled), ["absent"], END)
+    assert state in FINAL

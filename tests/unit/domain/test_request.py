@@ -1,0 +1,135 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a person may ask for, and what each kind of bad input is told."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.errors import InvalidRequest
+from app.domain.request import User, check_public_key, validate
+from tests.factories import KEY, NOW, ROLLS, wish
+
+
+def wrong(**over: Any) -> dict[str, str]:
+    with pytest.raises(InvalidRequest) as caught:
+        validate(wish(**over), now=NOW, rolls=ROLLS)
+    return caught.value.fields
+
+
+def ssh_key(kind: str, *fields: bytes) -> str:
+    blob = b"".join(struct.pack(">I", len(f)) + f for f in (kind.encode(), *fields))
+    return f"{kind} {base64.b64encode(blob).decode()}"
+
+
+def test_a_sound_request_keeps_everything_asked_for() -> None:
+    request = validate(wish(node_names=["a", "b"]), now=NOW, rolls=ROLLS)
+    assert (request.node_names, request.memory_mib, request.rolls) == (("a", "b"), 512, ROLLS)
+    assert request.slot.start == NOW
+    assert request.users == (User("alice", (KEY,)),)
+
+
+def test_nodes_without_names_are_numbered() -> None:
+    assert validate(wish(node_count=3), now=NOW, rolls=ROLLS).node_names == ("node1", "node2", "node3")
+
+
+@pytest.mark.parametrize(
+    ("field", "over"),
+    [
+        ("end", {"start": NOW + timedelta(hours=2)}),
+        ("end", {"start": NOW + timedelta(hours=1)}),
+        ("start", {"start": NOW - timedelta(hours=1)}),
+        ("start", {"start": NOW + timedelta(days=4000), "end": NOW + timedelta(days=4001)}),
+        ("end", {"end": NOW + timedelta(days=400)}),
+        ("end", {"end": None}),
+        ("node_count", {"node_count": 0}),
+        ("node_count", {"node_count": 10_000}),
+        ("node_count", {"node_count": -1}),
+        ("node_count", {"node_count": 2.5}),
+        ("node_count", {"node_count": float("nan")}),
+        ("node_count", {"node_count": True}),
+        ("memory_mib", {"memory_mib": 1}),
+        ("disk_gib", {"disk_gib": 10**12}),
+        ("home_gib", {"home_gib": None}),
+        ("vcpus", {"vcpus": 0}),
+        ("name", {"name": "../../etc/passwd"}),
+        ("name", {"name": "a; rm -rf /"}),
+        ("name", {"name": "x" * 300}),
+        ("name", {"name": "-leading"}),
+        ("name", {"name": "trailing-"}),
+        ("name", {"name": "new\nline"}),
+        ("name", {"name": "nul\x00"}),
+        ("name", {"name": None}),
+        ("node_names", {"node_names": ["a", "a"]}),
+        ("node_names", {"node_names": ["a"]}),
+        ("node_names", {"node_names": ["frontend", "b"]}),
+        ("node_names", {"node_names": ["a", "b$(id)"]}),
+        ("rolls", {"rolls": ["no-such-roll"]}),
+        ("users", {"users": []}),
+        ("users", {"users": [User("root", (KEY,))]}),
+        ("users", {"users": [User("a b", (KEY,))]}),
+        ("users", {"users": [User("alice", (KEY,)), User("alice", (KEY,))]}),
+        ("users", {"users": [User("alice", ())]}),
+        ("users", {"users": [User("alice", ("ssh-ed25519 notbase64",))]}),
+        ("note", {"note": "x" * 3000}),
+    ],
+)
+def test_bad_input_is_told_at_its_field(field: str, over: dict[str, Any]) -> None:
+    assert list(wrong(**over)) == [field]
+
+
+def test_every_wrong_field_is_told_at_once() -> None:
+    assert set(wrong(name="?", node_count=0, rolls=["?"])) == {"name", "node_count", "rolls"}
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        (ssh_key("ssh-rsa", b"\x01\x00\x01", b"\x00" + b"\xff" * 128), "1024 bits"),
+        (ssh_key("ssh-dss", b"x"), "DSA"),
+        (ssh_key("ssh-ed25519", b"short"), "32 bytes"),
+        (ssh_key("ssh-foo", b"x"), "not accepted"),
+        ("ssh-rsa " + KEY.split()[1], "does not say"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----", "private key"),
+        ('command="evil" ' + KEY, "damaged"),
+        (KEY + "\nssh-ed25519 AAAA", "not an OpenSSH"),
+        ("", "not an OpenSSH"),
+    ],
+)
+def test_a_key_that_is_none_or_weak_is_refused(key: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        check_public_key(key)
+
+
+def test_a_sound_rsa_key_is_taken() -> None:
+    key = ssh_key("ssh-rsa", b"\x01\x00\x01", b"\x00" + b"\xff" * 384)
+    assert check_public_key(key + "  me@home ") == key + " me@home"
+
+
+@given(st.text())
+def test_no_text_makes_the_key_check_stumble(text: str) -> None:
+    with suppress(ValueError):
+        assert check_public_key(text).isprintable()
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            key: st.one_of(
+                st.none(), st.integers(), st.floats(), st.text(), st.lists(st.text()), st.datetimes()
+            )
+            for key in wish()
+        }
+    )
+)
+def test_no_value_of_any_kind_makes_validation_stumble(raw: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest):
+        validate(raw, now=NOW, rolls=ROLLS)
