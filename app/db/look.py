@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -37,29 +36,38 @@ SELECT 1 FROM reservation v WHERE state = 'ending' AND NOT EXISTS
 LIMIT 1"""
 
 
-def opener(url: str) -> Callable[[str, timedelta], bool]:
-    """A function (pass name, lead time) -> whether that pass has something to do now; it keeps one connection.
+class Look:
+    """One open connection that answers whether a pass has something to do; a context manager.
 
     `url` as in the settings. Any error of the driver is the caller's to handle: the database may be away.
     """
-    if url.startswith("sqlite:///"):
-        connection: Any = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=20, isolation_level=None)
-        mark, moment = ":{}", _sqlite_time
-    else:
-        import psycopg
 
-        connection = psycopg.connect(url.replace("+psycopg", "", 1), autocommit=True, connect_timeout=10)
-        mark, moment = "%({})s", _same
+    def __init__(self, url: str) -> None:
+        if url.startswith("sqlite:///"):
+            path = url.removeprefix("sqlite:///")
+            self._connection: Any = sqlite3.connect(path, timeout=20, isolation_level=None)
+            self._moment, mark = _sqlite_time, ":{}"
+        else:
+            import psycopg  # noqa: PLC0415 - an SQLite site must not pay for it each minute
 
-    names = {name: mark.format(name) for name in ("worker", "now", "soon")}
-    queries = {True: RESERVATIONS.format(**names), False: RESOURCES.format(**names)}
+            plain = url.replace("+psycopg", "", 1)
+            self._connection = psycopg.connect(plain, autocommit=True, connect_timeout=10)
+            self._moment, mark = _same, "%({})s"
+        names = {name: mark.format(name) for name in ("worker", "now", "soon")}
+        self._reservations, self._resources = RESERVATIONS.format(**names), RESOURCES.format(**names)
 
-    def is_due(pass_name: str, lead: timedelta) -> bool:
+    def __enter__(self) -> Look:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def is_due(self, pass_name: str, lead: timedelta) -> bool:
+        """Whether the pass has something to do now; `lead` is how long before a slot building begins."""
         now = datetime.now(UTC)
-        values = {"worker": pass_name, "now": moment(now), "soon": moment(now + lead)}
-        return connection.execute(queries[pass_name == "schedule"], values).fetchone() is not None
-
-    return is_due
+        query = self._reservations if pass_name == "schedule" else self._resources
+        values = {"worker": pass_name, "now": self._moment(now), "soon": self._moment(now + lead)}
+        return self._connection.execute(query, values).fetchone() is not None
 
 
 def _sqlite_time(value: datetime) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from app.db import look
+from app.db.look import Look
 from app.domain.errors import SiteError
 from app.settings import Settings, load
 
@@ -51,18 +51,18 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
 def _watch(name: str, settings: Settings, seconds: float) -> int:
     """Look, work and sleep for `seconds`; with 0 work until nothing is due."""
     until = time.monotonic() + seconds
-    is_due = look.opener(settings.database)
     lead = timedelta(seconds=settings.booking.lead_s)
     turn: Callable[[Callable[[], bool]], Any] | None = None
-    while True:
-        if is_due(name, lead):
-            if turn is None:
-                turn = importlib.import_module("workers.engine.turn").open_turn(settings, name)
-            turn(lambda: seconds > 0.0 and time.monotonic() >= until)
-        rest = until - time.monotonic()
-        if rest <= 0.0:
-            return 0
-        time.sleep(min(LOOK_EVERY_S, rest))
+    with Look(settings.database) as look:
+        while True:
+            if look.is_due(name, lead):
+                if turn is None:
+                    turn = importlib.import_module("workers.engine.turn").open_turn(settings, name)
+                turn(lambda: seconds > 0.0 and time.monotonic() >= until)
+            rest = until - time.monotonic()
+            if rest <= 0.0:
+                return 0
+            time.sleep(min(LOOK_EVERY_S, rest))
 
 
 def is_database_error(error: BaseException) -> bool:

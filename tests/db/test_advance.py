@@ -1,0 +1,211 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The schedule pass and the claims of the others, on rows alone: no host is called here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import time_machine
+from sqlalchemy import select, update
+
+from app.booking import decide
+from app.db import ledger, resource, site
+from app.db.base import Database
+from app.db.event import Event
+from app.db.look import Look
+from app.db.reservation import Reservation
+from app.db.resource import Resource
+from app.db.site import Host
+from app.domain.slot import Slot
+from app.settings import Network, Settings
+from tests.factories import NOW, book, make_account, make_site
+from workers.engine.advance import advance
+from workers.plan.layout import Row
+
+LEASE = timedelta(seconds=60)
+HOUR = timedelta(hours=1)
+
+
+def lay_out(row: Reservation, hosts: dict[int, Host], network_id: int, address: int) -> list[Row]:
+    """Three things in a row: a link, a volume and a guest that needs both."""
+    link = Row("c1", "vxlan", f"lh{row.id}-br", "link", {"vni": network_id})
+    volume = Row("st1", "file", f"lh{row.id}-root", "volume", {})
+    guest = Row("c1", "domain", f"lh{row.id}-node1", "guest", {"address": address}, (link.key, volume.key))
+    return [link, volume, guest]
+
+
+@pytest.fixture
+def booked(database: Database) -> Iterator[int]:
+    """An approved reservation of the slot [NOW, NOW + 1 h), at NOW; the site is `make_site`."""
+    with time_machine.travel(NOW, tick=False):
+        make_site(database)
+        made = book(database, make_account(database))
+        decide.approve(database, make_account(database, "carol", "cluster_provider"), made, 1, now=NOW)
+        yield made
+
+
+def go(database: Database, settings: Settings = Settings()) -> None:  # noqa: B008 - it is frozen
+    advance(database, settings, lay_out)
+
+
+def state(database: Database, reservation_id: int) -> str:
+    with database.reading() as session:
+        return session.get_one(Reservation, reservation_id).state
+
+
+def claimed(database: Database, pass_name: str, owner: str = "me", **over: datetime) -> list[str]:
+    with database.writing() as session:
+        rows = resource.claim(session, pass_name, owner, over.get("now", datetime.now(UTC)), LEASE)
+        return [row.name for row in rows]
+
+
+def settle(database: Database, name_part: str, have: str, owner: str = "me") -> bool:
+    with database.writing() as session:
+        row = session.scalars(select(Resource).where(Resource.name.contains(name_part))).one()
+        return resource.settle(session, row.id, owner, {"have": have})
+
+
+def test_building_takes_numbers_and_writes_rows_with_their_needs(database: Database, booked: int) -> None:
+    go(database)
+    assert state(database, booked) == "building"
+    with database.reading() as session:
+        assert site.assignments(session, booked).keys() == {
+            ("network_id", "private"),
+            ("public_address", "frontend"),
+        }
+        assert [row.op for row in resource.of_reservation(session, booked)] == ["vxlan", "file", "domain"]
+
+
+def test_a_row_is_due_only_when_what_it_needs_is_present(database: Database, booked: int) -> None:
+    go(database)
+    assert claimed(database, "machine") == []
+    assert claimed(database, "network") == [f"lh{booked}-br"]
+    assert claimed(database, "storage") == [f"lh{booked}-root"]
+    settle(database, "-br", "present")
+    assert claimed(database, "machine") == []
+    settle(database, "-root", "present")
+    assert claimed(database, "machine") == [f"lh{booked}-node1"]
+
+
+def test_a_claimed_row_is_unknown_and_nobody_elses_until_the_lease_is_over(
+    database: Database, booked: int
+) -> None:
+    go(database)
+    assert claimed(database, "network")
+    with database.reading() as session:
+        assert resource.of_reservation(session, booked)[0].have == "unknown"
+    assert claimed(database, "network", "other") == []
+    later = NOW + LEASE
+    assert claimed(database, "network", "other", now=later) == [f"lh{booked}-br"]
+    assert not settle(database, "-br", "present", owner="me"), "the one that lost its lease may not write"
+    assert settle(database, "-br", "present", owner="other")
+
+
+def test_many_claim_at_once_and_each_row_goes_to_one(database: Database, booked: int) -> None:
+    go(database)
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda n: claimed(database, "network", f"pass{n}", now=NOW), range(16)))
+    assert sum(len(names) for names in results) == 1
+
+
+def test_ready_when_all_is_present_and_ended_when_all_is_gone(database: Database, booked: int) -> None:
+    go(database)
+    with database.writing() as session:
+        session.execute(update(Resource).values(have="present"))
+    go(database)
+    assert state(database, booked) == "ready"
+    with time_machine.travel(NOW + HOUR, tick=False):
+        go(database)
+        assert state(database, booked) == "ending"
+        with database.reading() as session:
+            assert {row.want for row in resource.of_reservation(session, booked)} == {"absent"}
+            assert site.assignments(session, booked), "no number is free while anything may stand"
+            assert ledger.taken(session, Slot(NOW + HOUR, NOW + 2 * HOUR), NOW + HOUR)
+        assert claimed(database, "network") == [], "the link stays while the guest is there"
+        assert claimed(database, "machine") == [f"lh{booked}-node1"]
+        with database.writing() as session:
+            session.execute(update(Resource).values(have="absent"))
+        go(database)
+        assert state(database, booked) == "ended"
+        with database.reading() as session:
+            assert site.assignments(session, booked) == {}
+            assert ledger.taken(session, Slot(NOW, NOW + 2 * HOUR), NOW + HOUR) == []
+
+
+def test_cancel_half_built_takes_down_what_may_stand(database: Database, booked: int) -> None:
+    go(database)
+    claimed(database, "network")
+    with database.reading() as session:
+        owner = session.get_one(Reservation, booked).owner
+    decide.cancel(database, owner, booked, now=NOW)
+    go(database)
+    assert state(database, booked) == "ending"
+    # Never claimed: nothing to remove. Claimed and never answered for: unknown, so it is removed.
+    assert claimed(database, "storage") == []
+    assert claimed(database, "network", now=NOW + LEASE) == [f"lh{booked}-br"]
+
+
+def test_with_no_number_free_it_waits_and_says_so(database: Database, booked: int) -> None:
+    settings = Settings(network=Network(first_id=1000, last_id=1000))
+    with database.writing() as session:
+        owner = session.get_one(Reservation, booked).owner
+    other = book(database, owner, name="other", end=NOW + 2 * HOUR)
+    with database.writing() as session:
+        site.assign(session, "network_id", other, "private", 1000, 1000)
+    go(database, settings)
+    with database.reading() as session:
+        row = session.get_one(Reservation, booked)
+        assert (row.state, row.why) == ("approved", "Waits for a free network ID.")
+
+
+def test_what_fails_on_one_leaves_the_other_alone(database: Database, booked: int) -> None:
+    with database.reading() as session:
+        owner = session.get_one(Reservation, booked).owner
+    other = book(database, owner, name="other")
+    provider = make_account(database, "dora", "cluster_provider")
+    decide.approve(database, provider, other, 1, now=NOW)
+
+    def broken(row: Reservation, *rest: object) -> list[Row]:
+        if row.id == booked:
+            raise RuntimeError("no such roll")
+        return lay_out(row, *rest)  # type: ignore[arg-type]
+
+    for _ in range(2):
+        advance(database, Settings(), broken)
+    assert (state(database, booked), state(database, other)) == ("approved", "building")
+    with database.reading() as session:
+        events = session.scalars(select(Event).where(Event.kind == "bug")).all()
+        assert [event.reservation_id for event in events] == [booked], "told once, not at every pass"
+
+
+def test_the_bare_look_agrees_with_what_can_be_claimed(
+    database: Database, database_url: str, booked: int
+) -> None:
+    with time_machine.travel(NOW, tick=False), Look(database_url) as look:
+        is_due = look.is_due
+        assert is_due("schedule", timedelta(0))
+        go(database)
+        assert not is_due("schedule", timedelta(0))
+        assert is_due("network", timedelta(0))
+        assert not is_due("machine", timedelta(0))
+        claimed(database, "network")
+        assert not is_due("network", timedelta(0))
+        with database.writing() as session:
+            session.execute(update(Resource).values(have="present", lease_owner=None, lease_until=None))
+        assert is_due("schedule", timedelta(0))
+        go(database)
+        assert not is_due("schedule", timedelta(0))
+    with time_machine.travel(NOW + HOUR, tick=False), Look(database_url) as look:
+        assert look.is_due("schedule", timedelta(0))
+
+
+def test_a_suspect_host_is_left_alone_for_a_while(database: Database, booked: int) -> None:
+    go(database)
+    with database.writing() as session:
+        session.execute(update(Host).values(suspect_until=NOW + LEASE))
+    assert claimed(database, "network") == []
+    assert claimed(database, "network", now=NOW + LEASE) == [f"lh{booked}-br"]
