@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import secrets
 import stat
 import string
 from pathlib import Path
@@ -31,19 +29,6 @@ ALPHABET = (
     string.ascii_letters + string.digits
 )  # nothing that a shell, a URL or a JSON string treats specially
 PEM_WIDTH = 70  # as ssh-keygen writes it
-
-
-def make_site_key(path: Path) -> bool:
-    """Make the site's key file, mode 0600; False when there is one already, which is left as it is."""
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    except FileExistsError:
-        return False
-    with os.fdopen(fd, "wb") as file:
-        file.write(secrets.token_bytes(KEY_BYTES))
-        file.flush()
-        os.fsync(file.fileno())
-    return True
 
 
 def load_site_key(path: Path) -> bytes:

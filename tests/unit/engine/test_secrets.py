@@ -3,13 +3,12 @@
 """Secrets derived from the site key: stable, distinct, of the form each tool takes; the key file guarded."""
 
 import base64
-import os
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key, load_ssh_public_key
 
 from app.domain.errors import SiteError
-from workers.engine.secrets import derive, host_public_key, load_site_key, make_site_key
+from workers.engine.secrets import derive, host_public_key, load_site_key
 
 KEY = bytes(range(32))
 
@@ -54,21 +53,13 @@ def test_a_name_of_no_kind_is_refused(name):
         derive(KEY, name)
 
 
-def test_site_key_is_made_once_and_is_for_its_owner_alone(tmp_path):
-    path = tmp_path / "site.key"
-    assert make_site_key(path)
-    assert path.stat().st_mode & 0o777 == 0o600
-    key = load_site_key(path)
-    assert len(key) == 32
-    assert not make_site_key(path)
-    assert load_site_key(path) == key
-
-
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o601])
 def test_site_key_open_to_others_is_refused(tmp_path, mode):
     path = tmp_path / "site.key"
-    make_site_key(path)
-    os.chmod(path, mode)
+    path.write_bytes(KEY)
+    path.chmod(0o600)
+    assert load_site_key(path) == KEY
+    path.chmod(mode)
     with pytest.raises(SiteError, match="chmod 0600"):
         load_site_key(path)
 
