@@ -48,7 +48,7 @@ types: venv
 	@$(BIN)/mypy --no-error-summary $(filter-out docs,$(CODE))
 
 imports: venv
-	@$(BIN)/lint-imports --config setup.cfg --no-cache
+	@$(BIN)/lint-imports --no-logo --config setup.cfg --no-cache
 
 fast: venv
 	@$(BIN)/pytest -q $(FAST)
