@@ -22,7 +22,7 @@ DEFAULT_FILE = "/etc/leasehold/leasehold.toml"
 class Web:
     """The pages: where cookies may travel and how logins are slowed down."""
 
-    secret_key_file: str = "/var/lib/leasehold/web.key"  # noqa: S105
+    secret_key_file: str = "/var/lib/leasehold/web.key"
     secure_cookies: bool = True
     session_hours: int = 12
     login_tries: int = 10

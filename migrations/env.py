@@ -7,12 +7,12 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy.engine import Connection
 
-from app.db import account, event, ledger, pass_run, reservation, resource, site
+from app.db import schema
 from app.db.base import Base, open_engine
 from app.settings import load
 
 # Importing a table's module is what puts it into the metadata.
-TABLES = (account, event, ledger, pass_run, reservation, resource, site)
+assert schema.MODULES
 
 
 def migrate(connection: Connection) -> None:

@@ -48,7 +48,7 @@ class Look:
             self._connection: Any = sqlite3.connect(path, timeout=20, isolation_level=None)
             self._moment, mark = _sqlite_time, ":{}"
         else:
-            import psycopg  # noqa: PLC0415 - an SQLite site must not pay for it each minute
+            import psycopg  # an SQLite site must not pay for it each minute
 
             plain = url.replace("+psycopg", "", 1)
             self._connection = psycopg.connect(plain, autocommit=True, connect_timeout=10)

@@ -1,0 +1,9 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""All tables together: whoever writes must have every table imported, as foreign keys are looked up by name."""
+
+from __future__ import annotations
+
+from app.db import account, event, ledger, pass_run, reservation, resource, site
+
+MODULES = (account, event, ledger, pass_run, reservation, resource, site)
