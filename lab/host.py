@@ -142,19 +142,19 @@ def boot(lab: Lab, host: Host) -> None:
     network.ip("link", "del", f"{host.name}-public", netns=lab.switch, check=False)
     network.cable(lab, host)
     (lab.folder(host) / "boot_id").write_text(f"{uuid.uuid4()}\n")
-    argv = ["nsenter", f"--net={network.NETNS / lab.netns(host)}"]
+    # With setsid --fork the host is nobody's child: it outlives this process, and leaves it no zombie.
+    argv = ["setsid", "--fork", "nsenter", f"--net={network.NETNS / lab.netns(host)}"]
     argv += ["unshare", "--mount", "--propagation", "private", "--uts", "--ipc", "--pid", "--fork"]
     argv += ["--mount-proc", sys.executable, "-I", "-S", str(HOLDER)]
-    holder = subprocess.Popen(
-        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )
-    assert holder.stdin is not None
-    assert holder.stdout is not None
-    holder.stdin.write(json.dumps(_order(lab, host)).encode())
-    holder.stdin.close()
-    is_heard, _, _ = select.select([holder.stdout], [], [], 30)
-    answer = holder.stdout.readline().decode().strip() if is_heard else "no answer in 30 s"
-    holder.stdout.close()
+    with subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as starter:
+        assert starter.stdin is not None
+        assert starter.stdout is not None
+        starter.stdin.write(json.dumps(_order(lab, host)))
+        starter.stdin.close()
+        is_heard, _, _ = select.select([starter.stdout], [], [], 30)
+        answer = starter.stdout.readline().strip() if is_heard else "no answer in 30 s"
     if answer != "ready":
         halt(lab, host)
         raise LabError(f"{lab.name} {host.name}: did not start: {answer}")
@@ -189,7 +189,8 @@ def on(
     check: bool = True,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command inside the host's namespaces, as lab.run.run does on the machine."""
-    return run([*enter(lab, host), *argv], timeout_s=timeout_s, text=text, check=check)
+    called = f"{lab.name} {host.name}: {' '.join(argv)}"
+    return run([*enter(lab, host), *argv], timeout_s=timeout_s, text=text, check=check, called=called)
 
 
 def ssh(lab: Lab, host: Host) -> list[str]:
@@ -208,16 +209,18 @@ def ssh(lab: Lab, host: Host) -> list[str]:
 
 def answers(lab: Lab, host: Host) -> dict[str, str]:
     """Ask each daemon of the host: daemon -> "" when it answers, else what is wrong."""
+    login = ssh(lab, host)
     asks = {
-        "sshd": [*ssh(lab, host), "true"],
-        "libvirtd": ["virsh", "-q", "hostname"],
-        "tgtd": ["tgtadm", "--lld", "iscsi", "--op", "show", "--mode", "sys"],
+        "sshd": lambda: run([*login, "true"], timeout_s=10, called=f"ssh {login[-1]}"),
+        "libvirtd": lambda: on(lab, host, ["virsh", "-q", "hostname"], timeout_s=10),
+        "tgtd": lambda: on(
+            lab, host, ["tgtadm", "--lld", "iscsi", "--op", "show", "--mode", "sys"], timeout_s=10
+        ),
     }
     wrong = {}
     for daemon in host.daemons:
         try:
-            argv = asks[daemon] if daemon == "sshd" else [*enter(lab, host), *asks[daemon]]
-            run(argv, timeout_s=10)
+            asks[daemon]()
             wrong[daemon] = ""
         except LabError as error:
             wrong[daemon] = str(error)

@@ -42,6 +42,7 @@ def prepare(mount_points: dict[str, bool]) -> None:
     note.setdefault("ip_forward", FORWARD.read_text().strip())
     note.setdefault("netns_is_mount", os.path.ismount(NETNS))
     note.setdefault("made", [])
+    mount_points = {**mount_points, str(NETNS): False}
     note["made"] += [path for target in mount_points for path in _lacking(target) if path not in note["made"]]
     _write(NOTE, json.dumps(note, indent=1))
     for target, is_file in mount_points.items():
@@ -60,6 +61,8 @@ def restore() -> None:
     note = _note()
     if note.get("ip_forward") == "0":
         FORWARD.write_text("0")
+    if not note.get("netns_is_mount", True) and NETNS.is_dir() and not any(NETNS.iterdir()):
+        run(["umount", str(NETNS)], check=False)  # ip(8) mounts this folder on itself at its first use
     for made in reversed(note.get("made", [])):
         path = Path(made)
         with contextlib.suppress(OSError):  # gone, or in use by now
@@ -67,8 +70,6 @@ def restore() -> None:
                 path.rmdir()
             elif path.stat().st_size == 0:
                 path.unlink()
-    if not note.get("netns_is_mount", True) and NETNS.is_dir() and not any(NETNS.iterdir()):
-        run(["umount", str(NETNS)], check=False)  # ip(8) mounts this folder on itself at its first use
     NOTE.unlink()
 
 

@@ -10,13 +10,20 @@ class LabError(Exception):
 
 
 def run(
-    argv: list[str], *, timeout_s: float = 20, text: str | None = None, check: bool = True
+    argv: list[str],
+    *,
+    timeout_s: float = 20,
+    text: str | None = None,
+    check: bool = True,
+    called: str = "",
 ) -> subprocess.CompletedProcess[str]:
     """Run `argv` with `text` on its standard input and return what it printed.
 
     Raises LabError when the program is missing or takes longer than `timeout_s` seconds, and, unless
     `check` is false, when it fails. Output that is no UTF-8 comes with replacement characters.
+    Messages say `called` instead of the whole argv.
     """
+    called = called or " ".join(argv)
     try:
         done = subprocess.run(
             argv, input=text or "", capture_output=True, encoding="utf-8", errors="replace", timeout=timeout_s
@@ -24,7 +31,7 @@ def run(
     except FileNotFoundError:
         raise LabError(f"{argv[0]}: not installed; run: make setup") from None
     except subprocess.TimeoutExpired:
-        raise LabError(f"{' '.join(argv)}: no end after {timeout_s:g} s") from None
+        raise LabError(f"{called}: no end after {timeout_s:g} s") from None
     if check and done.returncode:
-        raise LabError(f"{' '.join(argv)}: exit status {done.returncode}: {done.stderr.strip()[-2000:]}")
+        raise LabError(f"{called}: exit status {done.returncode}: {done.stderr.strip()[-2000:]}")
     return done
