@@ -57,7 +57,7 @@ docs: venv
 	@$(BIN)/sphinx-build -q -W --keep-going -d .cache/doctrees -b html docs docs/_build/html
 
 test: setup venv format-check lint types imports docs ## everything, on SQLite and PostgreSQL, with the lab's hosts
-	@$(AS_ROOT) $(BIN)/pytest
+	@$(AS_ROOT) $(BIN)/pytest -p no:cacheprovider
 
 demo: setup venv ## a whole virtual cluster on this machine, from the booking to the login
 	@$(AS_ROOT) $(BIN)/python -m lab.demo up

@@ -8,6 +8,7 @@ once on PostgreSQL. ``sqlite_url`` is for a test that has nothing to do with the
 """
 
 import itertools
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -17,12 +18,20 @@ import psycopg
 import pytest
 from alembic import command
 from alembic.config import Config
+from hypothesis import configuration
+from hypothesis import settings as hypothesis_settings
 from sqlalchemy.engine import make_url
 
 from tests import postgresql
 
 ROOT = Path(__file__).parent.parent
 FIRST_TO_LAST = ("repo", "unit", "property", "ops", "migration", "db", "web", "browser", "site")
+
+# The whole run is root's, the fast tests may be somebody else's: each keeps examples of their own. No deadline for
+# one example, because the machine may be busy; a test as a whole has its time-out.
+configuration.set_hypothesis_home_dir(ROOT / ".cache" / f"hypothesis-{os.geteuid()}")
+hypothesis_settings.register_profile("leasehold", deadline=None)
+hypothesis_settings.load_profile("leasehold")
 
 TEMPLATE = "leasehold_template"
 _numbers = itertools.count(1)
