@@ -28,7 +28,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, Session, aliased, defer, mapped_column, noload
 
+from app.db.account import Account
 from app.db.base import Base, Utc
+from app.db.reservation import Node, Reservation
 from app.db.site import Host
 
 # Which pass works on which operations; the crontab has a line for each pass.
@@ -189,6 +191,16 @@ def settle(session: Session, resource_id: int, owner: str, values: Mapping[str, 
     return done.first() is not None
 
 
+def forget(session: Session, host_id: int) -> None:
+    """The host was rebooted: what was seen there before is not known any more and has to be looked at again."""
+    session.execute(
+        update(Resource)
+        .where(Resource.host_id == host_id, Resource.have.in_(("present", "pending")))
+        .values(have="unknown", retry_at=None)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def want_absent(session: Session, reservation_id: int) -> None:
     """From now on nothing of this reservation is wanted; removal starts afresh, with no back-off left over."""
     session.execute(
@@ -259,11 +271,32 @@ def needs_of(session: Session, reservation_id: int) -> dict[int, list[int]]:
     return edges
 
 
-def of_pass(session: Session, pass_name: str) -> Sequence[Resource]:
-    """All rows of one pass that are wanted or may still stand, by host and name."""
-    r = Resource
-    query = select(r).where(r.pass_name == pass_name, or_(r.want == "present", r.have != "absent"))
-    return session.scalars(query.order_by(r.host_id, r.name, r.id)).all()
+@dataclass(frozen=True)
+class Stored:
+    """A row of the storage pass with whose it is: the storage host, the cluster, its owner, and the node's host."""
+
+    row: Resource
+    storage: str
+    reservation_id: int | None
+    reservation: str | None
+    owner: str | None
+    node_host: str | None
+
+
+def of_storage(session: Session) -> list[Stored]:
+    """All volumes and exports that are wanted or may still stand, by cluster and name."""
+    r, node_host = Resource, aliased(Host)
+    query = (
+        select(r, Host.name, Reservation.id, Reservation.name, Account.name, node_host.name)
+        .join(Host, Host.id == r.host_id)
+        .outerjoin(Reservation, Reservation.id == r.reservation_id)
+        .outerjoin(Account, Account.id == Reservation.owner_id)
+        .outerjoin(Node, Node.id == r.node_id)
+        .outerjoin(node_host, node_host.id == Node.host_id)
+        .where(r.pass_name == "storage", or_(r.want == "present", r.have != "absent"))
+        .order_by(r.reservation_id, r.id)
+    )
+    return [Stored(*found) for found in session.execute(query)]
 
 
 @dataclass(frozen=True)

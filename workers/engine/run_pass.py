@@ -187,6 +187,9 @@ def _settle_host(session: Session, times: Passes, batch: Batch, answer: Answer, 
         event.record(session, now, "passes", "host_back", f"{host.name} answers again.", host_id=host.id)
         host.failures, host.suspect_until, host.last_error = 0, None, None
     if answer.hello is not None and host.boot_id != answer.hello.boot_id:
+        if host.boot_id is not None:
+            event.record(session, now, "passes", "host_rebooted", f"{host.name} was rebooted.", host_id=host.id)
+            resource.forget(session, host.id)
         host.boot_id = answer.hello.boot_id
     host.last_seen_at = now
 
