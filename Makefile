@@ -11,6 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
 CODE := $(wildcard app workers lab migrations bench tests docs)
+LINTED := $(CODE) $(wildcard rolls) .ci/fresh
 FAST := $(wildcard tests/unit tests/ops tests/property tests/repo)
 
 .DEFAULT_GOAL := help
@@ -39,10 +40,10 @@ setup: ## install the Debian packages that the tests and the lab need, if they l
 check: venv format-check lint types imports fast docs ## format, lint, types, imports, fast tests, docs: about a minute
 
 format-check: venv
-	@$(BIN)/ruff format --check -q $(CODE) || { echo "run: make format"; exit 1; }
+	@$(BIN)/ruff format --check -q $(LINTED) || { echo "run: make format"; exit 1; }
 
 lint: venv
-	@$(BIN)/ruff check -q $(CODE)
+	@$(BIN)/ruff check -q $(LINTED)
 
 types: venv
 	@$(BIN)/mypy --no-error-summary $(filter-out docs,$(CODE))
@@ -69,8 +70,8 @@ bench-%: setup venv ## one bench of bench/, for instance: make bench-fanout
 	@$(AS_ROOT) $(BIN)/python -m bench.$*
 
 format: venv ## let ruff format and mend what it can
-	@$(BIN)/ruff check -q --fix-only $(CODE)
-	@$(BIN)/ruff format -q $(CODE)
+	@$(BIN)/ruff check -q --fix-only $(LINTED)
+	@$(BIN)/ruff format -q $(LINTED)
 
 lock: ## write the lock files anew from requirements.in and requirements-dev.in
 	@$(PYTHON) -m venv .cache/lock && .cache/lock/bin/python -m pip install -q uv
