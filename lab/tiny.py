@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Golden images of guests that do next to nothing, so that whole lives of clusters fit into a test.
+
+A Debian kernel and an init script of a page: a compute node takes its private address and reports ready; a frontend
+also reads its site roll, and reports accepted once every compute node answers a ping over the private network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from lab.run import run
+
+CACHE = Path("/var/cache/leasehold/tiny")
+KINDS = ("frontend", "compute")
+# What the guests' devices need; what these need in turn is looked up. ata_piix and sr_mod are for an IDE CD drive.
+MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "ata_piix", "sr_mod", "isofs")
+
+# grub-mkrescue's own start-up asks for every kind of partition table.
+PARTITIONS = ("acorn", "amiga", "apple", "bsd", "dfly", "dvh", "gpt", "msdos", "plan", "sun", "sunpc")
+GRUB_MODULES = " ".join(["linux", "iso9660", "biosdisk", "normal", *(f"part_{name}" for name in PARTITIONS)])
+GRUB = """set timeout=0
+linux /vmlinuz console=ttyS0 quiet panic=1 mitigations=off
+initrd /initrd
+boot
+"""
+
+INIT = r"""#!/bin/busybox sh
+/bin/busybox --install -s /bin
+mount -t devtmpfs dev /dev
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+while read -r module; do insmod "/modules/$module"; done < /modules/order
+for port in /sys/class/virtio-ports/*; do
+    [ "$(cat "$port/name")" = org.leasehold.report ] && port=/dev/${port##*/} && break
+done
+
+report() { echo "$1"; echo "$1" > "$port"; }
+interface() { grep -l -i "$1" /sys/class/net/*/address | cut -d / -f 5; }
+value() { sed -n "s/^ *\"$1\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}$/\1/p" "$site"; }
+
+compute() {
+    # Layout gives the node at position P the MAC ..:PP and the address 10.20.1.P.
+    position=$((0x$(sed 's/.*:0*\([0-9a-f]\)/\1/' /sys/class/net/eth0/address)))
+    ip address add "10.20.1.$position/16" dev eth0
+    ip link set eth0 mtu 1450 up
+    report "{\"event\":\"ready\",\"node\":\"node$position\"}"
+}
+
+frontend() {
+    for device in /dev/sr? /dev/vd?; do
+        mount -t iso9660 -o ro "$device" /cd 2> /dev/null || continue
+        [ -e /cd/leasehold/site.json ] && break
+        umount /cd
+    done
+    site=/cd/leasehold/site.json
+    for side in private public; do
+        link=$(interface "$(value ${side}_mac)")
+        ip address add "$(value ${side}_address)/$([ $side = public ] && value public_prefix || echo 16)" dev "$link"
+        ip link set "$link" up
+        [ $side = private ] && ip link set "$link" mtu "$(value mtu)"
+    done
+    ip route add default via "$(value public_gateway)"
+    report '{"event":"ready","node":"frontend"}'
+    ok=true checks=
+    for address in $(value address); do
+        here=false tries=0
+        until [ $tries -ge 300 ]; do
+            ping -c 1 -W 1 "$address" > /dev/null && here=true && break
+            tries=$((tries + 1))
+            sleep 0.3
+        done
+        [ $here = true ] || ok=false
+        checks="$checks{\"name\":\"ping\",\"ok\":$here,\"detail\":\"$address\",\"seconds\":0},"
+    done
+    [ -n "$checks" ] || ok=false
+    report "{\"event\":\"accepted\",\"ok\":$ok,\"checks\":[${checks%,}]}"
+}
+
+"$(cat /kind)"
+while :; do sleep 3600; done
+"""
+
+
+def image(kind: str) -> Path:
+    """The raw disk of the tiny guest of that kind, built if it is not in the cache yet (some seconds)."""
+    kernel = _kernel_package()
+    packages = [kernel, "busybox-static"]
+    versions = run(["apt-cache", "show", "--no-all-versions", *packages], timeout_s=60).stdout
+    content = repr(
+        (
+            kind,
+            MODULES,
+            GRUB_MODULES,
+            GRUB,
+            INIT,
+            [line for line in versions.splitlines() if "SHA256" in line],
+        )
+    )
+    disk = CACHE / f"{kind}-{hashlib.sha256(content.encode()).hexdigest()[:12]}.raw"
+    if not disk.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".making-", dir=CACHE) as scratch:
+            _build(kind, packages, Path(scratch)).rename(disk)
+    return disk
+
+
+def _kernel_package() -> str:
+    depends = run(["apt-cache", "depends", "linux-image-cloud-amd64"], timeout_s=60).stdout.split()
+    return next(word for word in depends if word.startswith("linux-image-") and word[12].isdigit())
+
+
+def _build(kind: str, packages: list[str], scratch: Path) -> Path:
+    unpacked = scratch / "unpacked"
+    for package in packages:
+        where = scratch / package
+        where.mkdir()
+        # apt's own user may not write into our folder.
+        fetch = ["env", "--chdir", str(where), "apt-get", "-q", "-o", "APT::Sandbox::User=root"]
+        run([*fetch, "download", package], timeout_s=300)
+        (archive,) = where.glob("*.deb")
+        run(["dpkg", "-x", str(archive), str(unpacked)], timeout_s=60)
+    (release,) = (unpacked / "lib" / "modules").iterdir()
+    tree = scratch / "disk"
+    (tree / "boot" / "grub").mkdir(parents=True)
+    (tree / "boot" / "grub" / "grub.cfg").write_text(GRUB)
+    shutil.copy(unpacked / "boot" / f"vmlinuz-{release.name}", tree / "vmlinuz")
+    _write_initramfs(kind, unpacked, release, tree / "initrd")
+    disk = scratch / "disk.raw"
+    lean = ["--locales=", "--fonts=", "--themes=", f"--install-modules={GRUB_MODULES}"]
+    run(["grub-mkrescue", "-d", "/usr/lib/grub/i386-pc", *lean, "-o", str(disk), str(tree)], timeout_s=120)
+    mib = 1 << 20
+    with disk.open("ab") as file:
+        file.truncate(-(-disk.stat().st_size // mib) * mib)
+    return disk
+
+
+def _write_initramfs(kind: str, unpacked: Path, release: Path, initramfs: Path) -> None:
+    root = unpacked.with_name("root")
+    for folder in ("bin", "cd", "dev", "modules", "proc", "sys"):
+        (root / folder).mkdir(parents=True)
+    shutil.copy(unpacked / "bin" / "busybox", root / "bin" / "busybox")
+    (root / "init").write_text(INIT)
+    (root / "init").chmod(0o755)
+    (root / "kind").write_text(f"{kind}\n")
+    run(["depmod", "-b", str(unpacked), release.name], timeout_s=60)
+    order = _load_order((release / "modules.dep").read_text())
+    for path in order:
+        shutil.copy(release / path, root / "modules" / Path(path).name)
+    (root / "modules" / "order").write_text("".join(f"{Path(path).name}\n" for path in order))
+    names = "".join(f"{path.relative_to(root)}\n" for path in sorted(root.rglob("*")))
+    run(
+        ["env", "--chdir", str(root), "cpio", "--quiet", "-o", "-H", "newc", "-F", str(initramfs)],
+        text=names,
+        timeout_s=60,
+    )
+
+
+def _load_order(modules_dep: str) -> list[str]:
+    """The modules' paths, each after those it needs; `modules_dep` as depmod(8) writes it."""
+    needs = {}
+    for line in modules_dep.splitlines():
+        path, _, rest = line.partition(":")
+        needs[Path(path).name.partition(".")[0].replace("-", "_")] = [*reversed(rest.split()), path]
+    return list(dict.fromkeys(path for module in MODULES for path in needs[module]))
+
+
+if __name__ == "__main__":
+    for wanted in sys.argv[1:] or KINDS:
+        print(image(wanted))
