@@ -26,7 +26,7 @@ def approve(
     with database.writing(ledger=True) as session:
         row = _open_request(session, account, reservation_id, version, now)
         _decide(session, row, account, "approved", None, now)
-        row.why = "Approved; building begins in time for the slot."
+        row.why = "Building begins in time for the slot."
 
 
 def reject(

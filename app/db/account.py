@@ -69,3 +69,8 @@ def record_failure(session: Session, account: str, address: str, now: datetime, 
     """Note a failed login and forget those older than `window`."""
     session.execute(delete(LoginAttempt).where(LoginAttempt.at < now - window))
     session.add(LoginAttempt(account=account[:64], address=address[:64], at=now))
+
+
+def name_of(session: Session, account_id: int) -> str | None:
+    """The name of the account with this id."""
+    return session.scalar(select(Account.name).where(Account.id == account_id))

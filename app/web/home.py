@@ -1,0 +1,26 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The home page: what needs you."""
+
+from __future__ import annotations
+
+from flask import render_template
+from flask.typing import ResponseReturnValue
+
+from app.db import reservation, site
+from app.domain.lifecycle import LIVE
+from app.web import visit, words
+
+MOST_CARDS = 12
+
+
+def show() -> ResponseReturnValue:
+    """Open requests for those who decide, unwell hosts for those who mend, and the visitor's live clusters."""
+    session, me, now = visit.reading(), visit.me(), visit.now()
+    open_requests = reservation.count_open_requests(session, now) if me.role == "cluster_provider" else 0
+    unwell = []
+    if me.role != "service_provider":
+        unwell = [host for host in site.hosts(session) if host.suspect_until and host.suspect_until > now]
+    found = reservation.summaries(session, me, states=LIVE, limit=MOST_CARDS) if me.role != "operator" else ()
+    live = [(row, count, words.next_event(row, now)) for row, count in found]
+    return render_template("home.html", live=live, open_requests=open_requests, unwell=unwell, now=now)

@@ -1,0 +1,33 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The site as its staff sees it: hosts, volumes, and the passes that do the work. Read-only."""
+
+from __future__ import annotations
+
+from flask import render_template
+from flask.typing import ResponseReturnValue
+
+from app.db import pass_run, resource, site
+from app.web import visit
+from app.web.volumes import pair
+
+
+def listing() -> ResponseReturnValue:
+    """All hosts: roles, state, capacity, last contact, and why the passes keep away from one."""
+    return render_template("admin/hosts.html", hosts=site.hosts(visit.reading()), now=visit.now())
+
+
+def volumes() -> ResponseReturnValue:
+    """All volumes on one page: owner, size, target, host attached, state."""
+    found = pair(resource.of_storage(visit.reading()))
+    total_mib = sum(volume.size_mib for volume in found)
+    return render_template("admin/volumes.html", volumes=found, total_mib=total_mib)
+
+
+def workers() -> ResponseReturnValue:
+    """Each pass: when it last did something, and what is left for it to do."""
+    session, now = visit.reading(), visit.now()
+    runs = {run.pass_name: run for run in pass_run.latest(session)}
+    left = resource.backlog(session, now)
+    passes = [(name, runs.get(name), left.get(name)) for name in pass_run.PASSES]
+    return render_template("admin/workers.html", passes=passes, now=now)

@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The form for a new virtual cluster."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+from pathlib import Path
+
+from flask import redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from app.booking import request as booking
+from app.db.software import read_rolls
+from app.domain.errors import InvalidRequest, NoRoom
+from app.domain.request import validate
+from app.domain.roll import Roll, offered
+from app.settings import Settings
+from app.web import visit
+from app.web.forms import NewReservation
+
+ROLLS = Path(__file__).parents[2] / "rolls"
+# Long enough to try things out; people change it anyway.
+FIRST_LENGTH = timedelta(hours=4)
+
+
+def ask() -> ResponseReturnValue:
+    """Show the form; take it in. What was typed comes back with what is wrong, or with why there is no room."""
+    rolls = offered_rolls(visit.site().settings)
+    if request.method == "GET":
+        return _page(_empty(rolls), rolls)
+    form = NewReservation()
+    try:
+        made = _book(form, [roll.name for roll in rolls])
+    except InvalidRequest as why:
+        return _page(form, rolls, wrong=why.fields), 422
+    except NoRoom as why:
+        return _page(form, rolls, no_room=why.reasons), 409
+    return redirect(url_for("reservation.detail", reservation_id=made), 303)
+
+
+def offered_rolls(settings: Settings) -> tuple[Roll, ...]:
+    """The rolls a person may choose, read from their folder; the others come with every cluster."""
+    return offered(read_rolls(Path(settings.rolls_dir) if settings.rolls_dir else ROLLS))
+
+
+def _book(form: NewReservation, rolls: list[str]) -> int:
+    site, now = visit.site(), visit.now()
+    raw, wrong = form.shape(visit.zone())
+    if wrong:
+        try:
+            validate(raw, now=now, rolls=rolls, limits=booking.limits(site.settings))
+        except InvalidRequest as why:
+            # All at once: what could not be read, and what may not be.
+            raise InvalidRequest(why.fields | wrong) from why
+    return booking.request(
+        site.database, site.settings, visit.me(), raw, rolls=rolls, now=now, key=form.key()
+    )
+
+
+def _empty(rolls: tuple[Roll, ...]) -> NewReservation:
+    end = (visit.now() + FIRST_LENGTH + timedelta(minutes=59)).replace(minute=0)
+    return NewReservation(
+        formdata=None,
+        token=secrets.token_urlsafe(16),
+        end=f"{end.astimezone(visit.zone()):%Y-%m-%dT%H:%M}",
+        node_count="2",
+        vcpus="1",
+        memory_mib="1024",
+        disk_gib="4",
+        home_gib="2",
+        rolls=[roll.name for roll in rolls],
+    )
+
+
+def _page(
+    form: NewReservation,
+    rolls: tuple[Roll, ...],
+    wrong: dict[str, str] | None = None,
+    no_room: tuple[str, ...] = (),
+) -> str:
+    zone, settings = visit.zone(), visit.site().settings
+    return render_template(
+        "reservation/new.html",
+        form=form,
+        rolls=rolls,
+        wrong=wrong or {},
+        no_room=no_room,
+        zone=zone.key,
+        now=visit.now(),
+        booking=settings.booking,
+    )

@@ -1,0 +1,177 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The pages of reservations: the list, one of them with its steps, its history, and calling it off."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from datetime import datetime
+
+from flask import redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from app.booking import decide
+from app.db import account as accounts
+from app.db import event, resource, site
+from app.db import reservation as reservations
+from app.db.reservation import Reservation
+from app.domain.errors import NotFound
+from app.domain.lifecycle import FINAL, LIVE, STATES
+from app.web import visit, words
+from app.web.access import Access, access
+from app.web.steps import Check, Progress, Step, checks_of, make_steps, progress
+
+PAGE_SIZE = 50
+MOST_PAGES = 1_000_000
+MOST_EVENTS = 300
+# How often a block is fetched anew, in seconds: seldom where nothing is likely to change.
+POLL_S = {"building": 3, "ending": 3, "approved": 10, "requested": 10, "ready": 30, "suspended": 30}
+COLUMNS = (
+    "step",
+    "operation",
+    "host",
+    "state",
+    "failures",
+    "started_at",
+    "done_at",
+    "seconds",
+    "removal_started_at",
+    "removed_at",
+    "removal_seconds",
+)
+
+
+@dataclass(frozen=True)
+class View:
+    """All that the page of one reservation shows."""
+
+    row: Reservation
+    sentence: str
+    steps: list[Step]
+    progress: Progress
+    checks: list[Check]
+    access: Access | None
+    next_event: tuple[str, datetime] | None
+    warning: str | None
+    poll_s: int | None
+
+
+def listing() -> ResponseReturnValue:
+    """The visitor's reservations, filtered and paged by the address alone."""
+    wanted = request.args.get("state", "live")
+    states = {"live": LIVE, "over": FINAL, "all": ()}.get(wanted, (wanted,) if wanted in STATES else LIVE)
+    page = min(request.args.get("page", 1, type=_number), MOST_PAGES)
+    found = reservations.summaries(
+        visit.reading(), visit.me(), states=states, limit=PAGE_SIZE + 1, offset=(page - 1) * PAGE_SIZE
+    )
+    rows = [(row, count, words.next_event(row, visit.now())) for row, count in found[:PAGE_SIZE]]
+    has_more = len(found) > PAGE_SIZE
+    return render_template("reservation/list.html", rows=rows, wanted=wanted, page=page, has_more=has_more)
+
+
+def detail(reservation_id: int) -> ResponseReturnValue:
+    """One reservation."""
+    row = _find(reservation_id)
+    hosts = {host.id: host.name for host in site.hosts(visit.reading())}
+    return render_template("reservation/detail.html", view=_view(row), row=row, hosts=hosts, now=visit.now())
+
+
+def live(reservation_id: int) -> ResponseReturnValue:
+    """The part of the page that changes by itself; `was` is the state the asking page shows."""
+    view = _view(_find(reservation_id))
+    has_moved = request.args.get("was") != view.row.state
+    return render_template(
+        "reservation/live.html", view=view, row=view.row, now=visit.now(), has_moved=has_moved
+    )
+
+
+def history(reservation_id: int) -> ResponseReturnValue:
+    """Who or what changed the reservation, when, and why."""
+    row = _find(reservation_id)
+    events = event.of_reservation(visit.reading(), row.id, MOST_EVENTS)
+    return render_template("reservation/history.html", row=row, events=events, most=MOST_EVENTS)
+
+
+def steps_csv(reservation_id: int) -> ResponseReturnValue:
+    """The steps with their durations, for a table like the one the durations are compared with."""
+    row = _find(reservation_id)
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(COLUMNS)
+    for step in _view(row).steps:
+        writer.writerow(
+            [
+                step.label,
+                step.op,
+                step.host,
+                step.standing.word,
+                step.failures,
+                _iso(step.started_at),
+                _iso(step.done_at),
+                _seconds(step.seconds if step.done_at else None),
+                _iso(step.removal_at),
+                _iso(step.removed_at),
+                _seconds(step.removal_seconds if step.removed_at else None),
+            ]
+        )
+    headers = {
+        "Content-Type": "text/csv; charset=utf-8",
+        "Content-Disposition": f'attachment; filename="{row.name}-{row.id}-steps.csv"',
+    }
+    return out.getvalue(), 200, headers
+
+
+def cancel(reservation_id: int) -> ResponseReturnValue:
+    """What would go, and the name to be typed; then the end of it."""
+    row = _find(reservation_id)
+    wrong = None
+    if request.method == "POST":
+        if request.form.get("name", "").strip() == row.name:
+            decide.cancel(visit.site().database, visit.me(), row.id, now=visit.now())
+            return redirect(url_for("reservation.detail", reservation_id=row.id), 303)
+        wrong = f"Type the name exactly: {row.name}"
+    disks_gib = sum(node.disk_gib for node in row.nodes) + row.home_gib
+    page = render_template(
+        "reservation/cancel.html", row=row, disks_gib=disks_gib, wrong=wrong, is_over=row.state in FINAL
+    )
+    return page, 422 if wrong else 200
+
+
+def _find(reservation_id: int) -> Reservation:
+    row = reservations.get(visit.reading(), visit.me(), reservation_id)
+    if row is None:
+        raise NotFound("There is no such reservation, or it is not yours to see.")
+    return row
+
+
+def _view(row: Reservation) -> View:
+    session, now = visit.reading(), visit.now()
+    rows = resource.steps_of(session, row.id)
+    steps = make_steps(row, rows, resource.needs_of(session, row.id), now)
+    summed = progress(steps)
+    decider = accounts.name_of(session, row.decided_by_id) if row.decided_by_id else None
+    return View(
+        row=row,
+        sentence=words.sentence(row, summed, now, visit.zone(), decider),
+        steps=steps,
+        progress=summed,
+        checks=checks_of(rows),
+        access=access(row) if row.state == "ready" else None,
+        next_event=words.next_event(row, now),
+        warning=words.warning(row, now),
+        poll_s=POLL_S.get(row.state),
+    )
+
+
+def _number(text: str) -> int:
+    return max(1, int(text)) if text.isascii() and len(text) < 10 else 1
+
+
+def _iso(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}" if moment else ""
+
+
+def _seconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.3f}"

@@ -1,0 +1,100 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The whole URL table: every page, its methods, and the roles that may see it. What is not in it does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flask import Flask, abort, current_app, make_response, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+
+from app.domain.errors import NotAllowed
+from app.web import approval, health, home, hosts, login, new, reservation, visit
+
+# None stands for everybody, logged in or not.
+EVERYBODY: frozenset[str] | None = None
+ANY_ACCOUNT = frozenset({"service_provider", "cluster_provider", "operator"})
+PROVIDERS = frozenset({"service_provider", "cluster_provider"})
+CLUSTER_PROVIDER = frozenset({"cluster_provider"})
+SITE_STAFF = frozenset({"cluster_provider", "operator"})
+
+GET, POST, FORM = ("GET",), ("POST",), ("GET", "POST")
+# Beyond this no database of ours has an id, and SQLite and PostgreSQL each refuse the number in their own way.
+ID = "<int(max=2147483647):reservation_id>"
+
+
+@dataclass(frozen=True)
+class Page:
+    """One line of the table."""
+
+    rule: str
+    endpoint: str
+    view: Callable[..., ResponseReturnValue]
+    roles: frozenset[str] | None
+    methods: tuple[str, ...] = GET
+
+
+PAGES = (
+    Page("/", "home.show", home.show, ANY_ACCOUNT),
+    Page("/login", "login.enter", login.enter, EVERYBODY, FORM),
+    Page("/logout", "login.leave", login.leave, EVERYBODY, POST),
+    Page("/reservations", "reservation.listing", reservation.listing, PROVIDERS),
+    Page("/reservations/new", "new.ask", new.ask, PROVIDERS, FORM),
+    Page(f"/reservations/{ID}", "reservation.detail", reservation.detail, PROVIDERS),
+    Page(f"/reservations/{ID}/live", "reservation.live", reservation.live, PROVIDERS),
+    Page(f"/reservations/{ID}/history", "reservation.history", reservation.history, PROVIDERS),
+    Page(f"/reservations/{ID}/steps.csv", "reservation.steps_csv", reservation.steps_csv, PROVIDERS),
+    Page(f"/reservations/{ID}/cancel", "reservation.cancel", reservation.cancel, PROVIDERS, FORM),
+    Page("/admin/approvals", "approval.queue", approval.queue, CLUSTER_PROVIDER),
+    Page(f"/admin/approvals/{ID}/approve", "approval.approve", approval.approve, CLUSTER_PROVIDER, POST),
+    Page(f"/admin/approvals/{ID}/reject", "approval.reject", approval.reject, CLUSTER_PROVIDER, POST),
+    Page("/admin/hosts", "hosts.listing", hosts.listing, SITE_STAFF),
+    Page("/admin/volumes", "hosts.volumes", hosts.volumes, SITE_STAFF),
+    Page("/admin/workers", "hosts.workers", hosts.workers, SITE_STAFF),
+    Page("/healthz", "health.alive", health.alive, EVERYBODY),
+    Page("/readyz", "health.ready", health.ready, EVERYBODY),
+)
+BY_ENDPOINT = {page.endpoint: page for page in PAGES}
+ROLE_WORDS = {
+    "service_provider": "service provider",
+    "cluster_provider": "cluster provider",
+    "operator": "operator",
+}
+
+
+def register(app: Flask) -> None:
+    """Make the pages, and let each in only for its roles."""
+    for page in PAGES:
+        app.add_url_rule(page.rule, page.endpoint, page.view, methods=list(page.methods))
+    app.before_request(_guard)
+    app.context_processor(
+        lambda: {"visitor": visit.visitor(), "may": may, "site": visit.site().settings.site}
+    )
+
+
+def may(endpoint: str) -> bool:
+    """Whether the visitor may open this page."""
+    roles, account = BY_ENDPOINT[endpoint].roles, visit.visitor()
+    return roles is None or (account is not None and account.role in roles)
+
+
+def _guard() -> ResponseReturnValue | None:
+    """Answer for the page where the visitor may not see it; nothing is open unless the table says so."""
+    if request.endpoint is None or request.endpoint == "static":
+        return None
+    page = BY_ENDPOINT.get(request.endpoint)
+    if page is None:
+        current_app.logger.error("%s is not in the URL table", request.endpoint)
+        abort(404)
+    if page.roles is None or (visit.visitor() is not None and may(page.endpoint)):
+        return None
+    if visit.visitor() is not None:
+        wanted = " or ".join(ROLE_WORDS[role] for role in sorted(page.roles))
+        raise NotAllowed(f"This page is for the role {wanted}; your role is {ROLE_WORDS[visit.me().role]}.")
+    to_login = url_for("login.enter", next=request.full_path.rstrip("?") if request.method == "GET" else None)
+    if request.headers.get("HX-Request"):
+        # A polled block cannot follow a redirect: htmx opens this address as a whole page.
+        return make_response("", 204, {"HX-Redirect": url_for("login.enter")})
+    return redirect(to_login, 303)

@@ -1,0 +1,51 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Volumes as people think of them, from the two rows that make one: the storage and its export."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.db.resource import Stored
+from app.web.steps import Standing, standing_of
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One disk of a node: whose it is, where it is stored, and which host it is shown to under which target."""
+
+    name: str
+    owner: str | None
+    reservation_id: int | None
+    reservation: str | None
+    size_mib: int
+    storage: str
+    target: str | None
+    attached: str | None
+    standing: Standing
+
+
+def pair(rows: Sequence[Stored]) -> list[Volume]:
+    """One Volume for each stored row, with its export if there is one; the order of the rows is kept."""
+    exports = {(found.storage, found.row.name): found.row for found in rows if "target" in found.row.args}
+    volumes = []
+    for found in rows:
+        if "target" in found.row.args:
+            continue
+        export = exports.get((found.storage, found.row.name))
+        is_exported = export is not None and export.have == "present"
+        volumes.append(
+            Volume(
+                name=found.row.name,
+                owner=found.owner,
+                reservation_id=found.reservation_id,
+                reservation=found.reservation,
+                size_mib=int(found.row.args.get("size_mib") or 0),
+                storage=found.storage,
+                target=export.args["target"] if export is not None else None,
+                attached=found.node_host if is_exported else None,
+                standing=standing_of(found.row),
+            )
+        )
+    return volumes

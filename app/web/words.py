@@ -1,0 +1,150 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""States, times and durations in words: pure, so that every sentence people read can be tested."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from app.db.reservation import Reservation
+from app.web.steps import Progress, Standing
+
+STATES = {
+    "requested": Standing("wait", "?", "Waiting for approval"),
+    "approved": Standing("good", "✓", "Approved"),
+    "building": Standing("busy", "▸", "Building"),
+    "ready": Standing("good", "●", "Ready"),
+    "suspended": Standing("wait", "‖", "Suspended"),
+    "ending": Standing("busy", "◂", "Ending"),
+    "ended": Standing("calm", "■", "Ended"),
+    "rejected": Standing("bad", "✕", "Rejected"),
+    "cancelled": Standing("calm", "✕", "Cancelled"),
+    "expired": Standing("calm", "⌛", "Expired"),
+}
+
+
+def duration(seconds: float | None) -> str:
+    """0.4 s, 42 s, 2 min 41 s, 1 h 05 min, 3 d 4 h; a dash for None."""
+    if seconds is None:
+        return "–"
+    if seconds < 10:
+        return f"{max(0.0, seconds):.1f} s"
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes_left = divmod(minutes, 60)
+    days, hours_left = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours_left} h"
+    if hours:
+        return f"{hours} h {minutes_left:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def away(moment: datetime, now: datetime) -> str:
+    """How far a moment is from now: `in 2 h 05 min`, `11 min ago`, `now`."""
+    seconds = (moment - now).total_seconds()
+    if abs(seconds) < 1:
+        return "now"
+    # Whole minutes are precise enough beyond a minute: the exact time stands beside it.
+    length = duration(abs(seconds) if abs(seconds) < 60 else abs(seconds) // 60 * 60).removesuffix(" 00 s")
+    length = length if "." not in length else f"{round(abs(seconds))} s"
+    return f"in {length}" if seconds > 0 else f"{length} ago"
+
+
+def clock(moment: datetime, zone: ZoneInfo) -> str:
+    """Mon 2 Dec 2026 09:00 JST."""
+    local = moment.astimezone(zone)
+    return f"{local:%a} {local.day} {local:%b %Y %H:%M} {local.tzname()}"
+
+
+def clock_s(moment: datetime, zone: ZoneInfo) -> str:
+    """10:14:03 JST, for what happens within a day."""
+    local = moment.astimezone(zone)
+    return f"{local:%H:%M:%S} {local.tzname()}"
+
+
+def mib(amount: int) -> str:
+    """512 MiB, 1.5 GiB, 2 TiB."""
+    for unit, size in (("TiB", 1 << 20), ("GiB", 1 << 10)):
+        if amount >= size:
+            return f"{amount / size:.1f}".removesuffix(".0") + f" {unit}"
+    return f"{amount} MiB"
+
+
+def sentence(
+    row: Reservation, progress: Progress, now: datetime, zone: ZoneInfo, decider: str | None = None
+) -> str:
+    """Where the reservation stands and what comes next. `decider` is the name of who approved or rejected it."""
+    if row.cancel_requested_at is not None and row.state in ("requested", "approved", "building", "ready"):
+        asked = away(row.cancel_requested_at, now)
+        return f"Cancelled {asked}. The next pass takes down what stands and frees the rest."
+    by = f" by {decider}" if decider else ""
+    match row.state:
+        case "requested":
+            return (
+                f"Submitted {clock(row.requested_at, zone)}. Needs approval by a cluster provider."
+                f" Its place is held until {clock(row.hold_until, zone)}."
+            )
+        case "approved":
+            return f"Approved{by}. {row.why or ''}".strip()
+        case "building":
+            return _building(row, progress, now)
+        case "ready":
+            return (
+                f"The acceptance test passed {away(row.ready_at, now)}; people can log in."
+                if row.ready_at
+                else "People can log in."
+            ) + f" The slot ends {away(row.end_at, now)}."
+        case "ending":
+            return f"{progress.done} of {progress.total} things are removed. Capacity is free again after the last one."
+        case "ended":
+            return f"Everything was removed from every host {away(row.ended_at or row.end_at, now)}. Nothing is kept."
+        case "rejected":
+            return f"Rejected{by}: {row.reason or 'no reason was given'}"
+        case "cancelled":
+            return "Cancelled before anything was built. Nothing was or is held."
+        case "expired":
+            return (
+                "Nobody approved it in time, so its place was freed."
+                if row.decided_at is None
+                else "The slot passed before it could be built. Its place was freed."
+            )
+        case _:
+            return row.why or "Nothing to do for you."
+
+
+def _building(row: Reservation, progress: Progress, now: datetime) -> str:
+    if not progress.total:
+        return "The steps are being laid out."
+    so_far = f"{progress.done} of {progress.total} steps are done."
+    step = progress.current
+    if step is None:
+        return f"{so_far} The next step begins with the next pass."
+    if step.retry_at is not None:
+        return f"{so_far} One failed and is tried again {away(step.retry_at, now)}: {step.label}."
+    return f"{so_far} Now: {step.label}, {duration(step.seconds)} so far. You can close this page; building goes on."
+
+
+def next_event(row: Reservation, now: datetime) -> tuple[str, datetime] | None:
+    """What happens next by the clock, and when."""
+    match row.state:
+        case "requested":
+            return ("place held until", row.hold_until)
+        case "approved":
+            return ("starts", row.start_at)
+        case "building":
+            return ("slot starts", row.start_at) if row.start_at > now else ("slot ends", row.end_at)
+        case "ready" | "suspended":
+            return ("ends", row.end_at)
+    return None
+
+
+def warning(row: Reservation, now: datetime) -> str | None:
+    """The banner of the last day and the last hour of a slot."""
+    left = row.end_at - now
+    if row.state != "ready" or left > timedelta(hours=24) or left <= timedelta(0):
+        return None
+    if left > timedelta(hours=1):
+        return "This cluster ends within a day. Copy out what you want to keep: its volumes are deleted at the end."
+    return "This cluster ends within the hour. Copy out what you want to keep now: its volumes are deleted at the end."
