@@ -36,6 +36,16 @@ def _mount(mark: str, entry: dict[str, Any]) -> None:
     subprocess.run(argv, check=True, timeout=20, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
+def _part_from_the_machine() -> None:
+    """Let no mount of the host show on the machine."""
+    if subprocess.run(["mount", "--make-rprivate", "/"], timeout=20, stderr=subprocess.PIPE).returncode:
+        # In a chroot / itself is no mount point. What is mounted below it, and not covered by another, is.
+        with open("/proc/self/mountinfo") as lines:
+            points = [line.split(" ")[4] for line in lines]
+        for point in points:
+            subprocess.run(["mount", "--make-private", point], timeout=20, stderr=subprocess.PIPE)
+
+
 def _drop_other_namespaces() -> None:
     """Let go of the copies of named network namespaces: they would keep another lab's alive."""
     subprocess.run(
@@ -60,6 +70,7 @@ def _start(argv: list[str], log: str) -> None:
 def main() -> None:
     host = json.load(sys.stdin)
     try:
+        _part_from_the_machine()
         _drop_other_namespaces()
         for entry in host["mounts"]:
             _mount(host["mark"], entry)

@@ -144,8 +144,8 @@ def boot(lab: Lab, host: Host) -> None:
     (lab.folder(host) / "boot_id").write_text(f"{uuid.uuid4()}\n")
     # With setsid --fork the host is nobody's child: it outlives this process, and leaves it no zombie.
     argv = ["setsid", "--fork", "nsenter", f"--net={network.NETNS / lab.netns(host)}"]
-    argv += ["unshare", "--mount", "--propagation", "private", "--uts", "--ipc", "--pid", "--fork"]
-    argv += ["--mount-proc", sys.executable, "-I", "-S", str(HOLDER)]
+    argv += ["unshare", "--mount", "--propagation", "unchanged", "--uts", "--ipc", "--pid", "--fork"]
+    argv += [sys.executable, "-I", "-S", str(HOLDER)]
     with subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as starter:
@@ -231,6 +231,7 @@ def _order(lab: Lab, host: Host) -> dict[str, Any]:
     """What lab/holder.py is told to arrange. /run comes first, the lab's own state is hidden last."""
     own = lab.folder(host)
     mounts: list[dict[str, Any]] = [
+        {"type": "proc", "target": "/proc"},
         {"type": "sysfs", "target": "/sys"},
         {"type": "tmpfs", "target": "/run", "options": "mode=755,nosuid,nodev"},
         {"type": "tmpfs", "target": "/dev/shm", "options": "mode=1777,nosuid,nodev"},

@@ -13,8 +13,9 @@ NETNS = Path("/run/netns")
 
 def ip(*words: str, netns: str | None = None, check: bool = True) -> str:
     """Run ip(8), in the named namespace if one is given, and return its output."""
-    where = ["-n", netns] if netns else []
-    return run(["ip", *where, *words], check=check).stdout
+    # Not "ip -n": that changes the propagation of /, which is no mount point in a chroot.
+    where = ["nsenter", f"--net={NETNS / netns}"] if netns else []
+    return run([*where, "ip", *words], check=check).stdout
 
 
 def links(netns: str | None = None) -> set[str]:
@@ -24,7 +25,9 @@ def links(netns: str | None = None) -> set[str]:
 
 def is_namespace(netns: str) -> bool:
     """Whether the name stands for a living namespace: a crash of the machine leaves the bare file."""
-    return (NETNS / netns).exists() and run(["ip", "-n", netns, "link"], check=False).returncode == 0
+    return (NETNS / netns).exists() and run(
+        ["nsenter", f"--net={NETNS / netns}", "true"], check=False
+    ).returncode == 0
 
 
 def has_switch(lab: Lab) -> bool:

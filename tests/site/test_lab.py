@@ -262,7 +262,9 @@ def test_down_removes_all_of_its_lab_and_nothing_else(lab: Lab, spare: Lab) -> N
     on(spare, "c1", "virsh", "create", "/dev/stdin", text=DOMAIN.replace(NIC, ""))
     on(spare, "st1", "truncate", "-s", "1M", "/var/lib/leasehold/loop.raw")
     device = on(spare, "st1", "losetup", "--find", "--show", "/var/lib/leasehold/loop.raw").strip()
-    visitor = subprocess.Popen(["ip", "netns", "exec", spare.netns(spare.host("c2")), "sleep", "600"])
+    visitor = subprocess.Popen(
+        ["nsenter", f"--net=/run/netns/{spare.netns(spare.host('c2'))}", "sleep", "600"]
+    )
     lookalike = f"{spare.mark}x"
     run(["ip", "netns", "add", lookalike])
     run(["nft", "add", "table", "ip", lookalike])
@@ -307,9 +309,9 @@ def test_up_that_was_killed_half_way_is_finished_or_removed(spare: Lab, after_s:
 
 def test_machine_is_as_before_when_the_last_lab_is_gone() -> None:
     """On a machine of its own: fresh namespaces, in which no other lab and no other test is at work."""
-    alone = ["unshare", "--net", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
+    alone = ["unshare", "--net", "--mount", "--propagation", "unchanged", "--pid", "--fork", "--kill-child"]
     first = "import signal, time; signal.signal(signal.SIGCHLD, signal.SIG_IGN); time.sleep(300)"  # reaps
-    with subprocess.Popen([*alone, "--mount-proc", sys.executable, "-c", first]) as machine:
+    with subprocess.Popen([*alone, sys.executable, "-c", first]) as machine:
         try:
             time.sleep(0.5)
             inside = [
@@ -322,7 +324,10 @@ def test_machine_is_as_before_when_the_last_lab_is_gone() -> None:
                 "--root",
                 "--wd",
             ]
+            # In a chroot / is no mount point, and needs nothing, for its mounts are private there already.
+            run([*inside, "mount", "--make-rprivate", "/"], check=False)
             for step in (
+                ("mount", "-t", "proc", "proc", "/proc"),
                 ("ip", "link", "set", "lo", "up"),
                 ("mount", "-t", "tmpfs", "fresh", "/run"),
                 ("mount", "-t", "tmpfs", "fresh", "/var/lib"),
