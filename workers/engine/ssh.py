@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import paramiko
+from paramiko.pkey import UnknownKeyType
 
 from app.domain.errors import SiteError
 
@@ -143,13 +144,13 @@ class Outcome:
 
 
 def load_identity(path: Path) -> paramiko.PKey:
-    """The ed25519 private key in the file `path`; raises SiteError when there is none."""
+    """The private key in the file `path`; raises SiteError when there is none that can be used."""
     try:
-        return paramiko.Ed25519Key.from_private_key_file(str(path))
-    except (OSError, ValueError, paramiko.SSHException) as error:
+        return paramiko.PKey.from_path(path)
+    except (OSError, ValueError, TypeError, paramiko.SSHException, UnknownKeyType) as error:
         raise SiteError(
-            f"the SSH key {path} cannot be used ({error}); it must be an ed25519 key without a passphrase "
-            "that this user may read. `leasehold init` makes the manager's own."
+            f"the SSH key {path} cannot be used ({error}); it must be a private key without a passphrase that "
+            "this user may read. `leasehold init` makes the manager's own."
         ) from None
 
 

@@ -1,0 +1,96 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What an answer to `facts` is made of: probes with their commands, facts to store, and what is lacking."""
+
+from typing import Any
+
+from workers.engine.hosts import Answer
+from workers.engine.probe import judged
+from workers.engine.ssh import Endpoint
+from workers.node.protocol import Error, Hello, Reply
+
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMDGMaEu08U2gZjJKAESRDnmBWwqu4nUcfEK3296oWaf"
+HOST = Endpoint("c1", "198.51.100.12", 22, HOST_KEY)
+FACTS: dict[str, Any] = {
+    "vcpus": 4,
+    "memory_mib": 8000,
+    "disk_free_mib": 90000,
+    "virt_type": "kvm",
+    "tools": {"virsh": "9.0.0", "tgtadm": None},
+}
+NOW = 1_800_000_000.0
+
+
+def answer(seen: dict[str, Any] | None = None, *, time: float = NOW, failure: Error | None = None) -> Answer:
+    reply = Reply("facts", True, "present", seen=FACTS if seen is None else seen)
+    if failure:
+        return Answer(HOST, (Reply("facts", False, "unknown", error=failure),), None, failure, 1.0)
+    return Answer(HOST, (reply,), Hello(1, "abc", "boot", time), None, 0.2)
+
+
+def look(it: Answer, *roles: str, helper: str = "abc"):
+    report = judged(it, helper, frozenset(roles), NOW)
+    return report, {probe.name: probe for probe in report.probes}
+
+
+def test_a_sound_host_passes_every_probe():
+    report, probes = look(answer(), "compute")
+    assert all(probe.ok for probe in report.probes)
+    assert report.facts == FACTS
+    assert report.boot_id == "boot"
+    assert report.lacks == {}
+    assert probes["host key"].result == "SHA256:9DXZQU1WOMpJQliBkMT2ARzzt/l3qpA6QS2+eb3N7BQ"
+
+
+def test_a_missing_tool_counts_where_a_role_needs_it():
+    _, probes = look(answer(), "compute")
+    assert (probes["tgtadm"].ok, probes["tgtadm"].result) == (True, "not there, not needed")
+    report, probes = look(answer(), "storage")
+    assert (probes["tgtadm"].ok, probes["tgtadm"].result) == (False, "not there")
+    assert list(report.lacks) == ["storage"]
+
+
+def test_a_probe_by_a_process_shows_its_command_status_and_stderr():
+    ways = [{"name": "tgtadm", "argv": ["tgtadm", "--version"], "exit": 1, "stderr": "can't connect"}]
+    _, probes = look(answer({**FACTS, "probes": ways}), "storage")
+    shown = probes["tgtadm"]
+    assert (shown.command, shown.exit, shown.stderr) == ("tgtadm --version", 1, "can't connect")
+    assert "probes" not in probes
+
+
+def test_an_unreachable_host_has_no_facts_but_the_reason():
+    for code, name in (
+        ("host_unreachable", "log-in"),
+        ("host_key_changed", "host key"),
+        ("bad_reply", "helper"),
+    ):
+        report, _ = look(answer(failure=Error(code, "because", True)), "compute")
+        assert [(probe.name, probe.ok, probe.result) for probe in report.probes] == [(name, False, "because")]
+        assert report.facts is None
+
+
+def test_another_helper_than_ours_says_how_to_bring_ours():
+    _, probes = look(answer(), "compute", helper="def")
+    assert not probes["helper"].ok
+    assert "leasehold host add c1 198.51.100.12" in probes["helper"].result
+
+
+def test_a_clock_that_is_off_by_a_minute_is_told():
+    for off, ok in ((0, True), (59, True), (-59, True), (61, False), (-61, False)):
+        _, probes = look(answer(time=NOW + off), "compute")
+        assert probes["clock"].ok is ok
+
+
+def test_facts_without_the_sizes_cannot_be_stored():
+    for bad in ({}, {**FACTS, "vcpus": None}, {**FACTS, "memory_mib": "much"}):
+        report, probes = look(answer(bad), "compute")
+        assert report.facts is None
+        assert not probes["facts"].ok
+
+
+def test_facts_that_the_helper_refused_are_told():
+    refused = Error("tool_failed", "/proc is not mounted")
+    reply = Reply("facts", False, "unknown", error=refused)
+    report, probes = look(Answer(HOST, (reply,), Hello(1, "abc", "boot", NOW), None, 0.2))
+    assert report.facts is None
+    assert "/proc is not mounted" in probes["facts"].result

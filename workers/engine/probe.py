@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Looks at a host as the manager reaches it: key, log-in, helper, clock, and what its roles need."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from workers.engine import bootstrap
+from workers.engine.hosts import Answer, call
+from workers.engine.ssh import Endpoint, fingerprint
+from workers.node.protocol import Request
+
+DEADLINE_S = 120.0  # finding out how guests run means starting one
+SKEW_S = 60.0
+SIZES = ("vcpus", "memory_mib", "disk_free_mib")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One thing looked at: how (`command`, its exit status and stderr where there was a process) and the
+    result."""
+
+    name: str
+    ok: bool
+    result: str
+    command: str = ""
+    exit: int | None = None
+    stderr: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """All probes of one host. `facts` is None when the host cannot be used; `lacks`: role -> what it
+    misses."""
+
+    host: str
+    probes: tuple[Probe, ...]
+    facts: dict[str, Any] | None = None
+    boot_id: str | None = None
+    lacks: dict[str, list[str]] = field(default_factory=dict)
+
+
+def look_at(to: Endpoint, identity: Path, helper: str, roles: frozenset[str]) -> Report:
+    """Log in as the manager with the key `identity`, ask the helper for the host's facts, and judge them.
+
+    `helper` is the id that this manager's helper greets with.
+    """
+    request = Request("facts", "facts")
+    answer = call(to, [request], identity=identity, reveal=_no_secret, deadline_s=DEADLINE_S)
+    return judged(answer, helper, roles, time.time())
+
+
+def judged(answer: Answer, helper: str, roles: frozenset[str], now: float) -> Report:
+    """What an answer to `facts` says of a host; pure. `helper` is the id of this manager's helper, `now` Unix
+    time."""
+    to, reply, hello = answer.endpoint, answer.replies[0], answer.hello
+    way = f"ssh {to.user}@{to.address} port {to.port}"
+    if answer.failure is not None:
+        name = {"host_key_changed": "host key", "bad_reply": "helper"}.get(answer.failure.code, "log-in")
+        return Report(to.name, (Probe(name, False, answer.failure.message, way),))
+    assert hello is not None
+    probes = [
+        Probe("host key", True, fingerprint(to.host_key), way),
+        Probe("log-in", True, f"in {answer.seconds:.2f} s, facts included", way),
+        Probe("helper", hello.helper == helper, _helper_words(hello.helper, helper, to), "its greeting"),
+        Probe(
+            "clock", abs(hello.time - now) < SKEW_S, f"{hello.time - now:+.0f} s from ours", "its greeting"
+        ),
+    ]
+    if reply.error is not None:
+        probes.append(Probe("facts", False, f"{reply.error.code}: {reply.error.message}", "facts"))
+        return Report(to.name, tuple(probes))
+    facts = dict(reply.seen)
+    wrong = [size for size in SIZES if not isinstance(facts.get(size), int)]
+    if wrong:
+        probes.append(Probe("facts", False, f"{', '.join(wrong)} not told", "facts"))
+        return Report(to.name, tuple(probes))
+    probes += _fact_probes(facts, bootstrap.needed_tools(roles))
+    return Report(to.name, tuple(probes), facts, hello.boot_id, bootstrap.missing_tools(roles, facts))
+
+
+def _fact_probes(facts: Mapping[str, Any], needed: frozenset[str]) -> list[Probe]:
+    """A probe a fact; those that the helper found by a process come with the command, its exit status and
+    stderr."""
+    ways = {str(way.get("name")): way for way in facts.get("probes") or [] if isinstance(way, Mapping)}
+    named = {name: value for name, value in facts.items() if name not in ("tools", "probes")}
+    named |= dict(facts.get("tools") or {})
+    probes = []
+    for name, value in named.items():
+        way = ways.get(name, {})
+        command, status = " ".join(map(str, way.get("argv") or ["facts"])), way.get("exit")
+        ok = value is not None or (name not in needed and name in (facts.get("tools") or {}))
+        words = ("not there, not needed" if ok else "not there") if value is None else _words(value)
+        probes.append(Probe(name, ok, words, command, status, str(way.get("stderr") or "")[-500:]))
+    return probes
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_words(item)}" for key, item in value.items())
+    return ", ".join(map(_words, value)) if isinstance(value, list) else str(value)
+
+
+def _helper_words(theirs: str, ours: str, to: Endpoint) -> str:
+    if theirs == ours:
+        return theirs[:16]
+    return f"{theirs[:16]}, ours is {ours[:16]}: run `leasehold host add {to.name} {to.address}` again"
+
+
+def _no_secret(name: str) -> str:
+    raise KeyError(name)

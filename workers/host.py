@@ -1,0 +1,415 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""`leasehold host`: the hosts of the site, from the first look at one to its leave.
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but a host lacks something, 4 no such host.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import ipaddress
+import json
+import re
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.db import event, ledger, resource
+from app.db.base import Database
+from app.db.site import HOST_ROLES, Host, HostRole, host_by_name, hosts
+from app.domain.errors import LeaseholdError, NotFound, SiteError
+from app.settings import Settings, load
+from workers.engine import bootstrap, probe, ssh
+from workers.engine.run_pass import endpoint
+from workers.engine.ssh import Endpoint, fingerprint, key_blob
+from workers.node import build
+
+LOOK_S = 20.0
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+ADDRESS = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:-]{0,253}")
+INCOMPLETE, UNKNOWN = 3, 4
+
+
+class Group(click.Group):
+    """A group whose commands end with one plain sentence on an error a person can mend."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LeaseholdError as why:
+            click.echo(f"Error: {why}", err=True)
+            sys.exit(UNKNOWN if isinstance(why, NotFound) else 1)
+
+
+@click.group(cls=Group)
+@click.option(
+    "--config", type=click.Path(), envvar="LEASEHOLD_CONFIG", help="The TOML file of the site's settings."
+)
+@click.pass_context
+def host(ctx: click.Context, config: str | None) -> None:
+    """Look after the hosts that clusters are built on."""
+    ctx.obj = load(config)
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done and change nothing.")
+operator_key = click.option(
+    "--identity",
+    type=click.Path(path_type=Path),
+    default=lambda: Path.home() / ".ssh" / "id_ed25519",
+    show_default="~/.ssh/id_ed25519",
+    help="Your own private key, with which root may be logged in to on the host.",
+)
+
+
+@host.command()
+@click.argument("name")
+@click.argument("address")
+@click.option("--role", "roles", multiple=True, required=True, type=click.Choice(HOST_ROLES))
+@click.option("--port", type=click.IntRange(1, 65535), default=22, show_default=True)
+@click.option(
+    "--data-address", help="Its IP address for iSCSI and tunnels, where that is not the SSH address."
+)
+@click.option("--host-key", help='The key it must show: "ssh-ed25519 AAAA..." or its SHA256 fingerprint.')
+@click.option("--yes", is_flag=True, help="Pin the key it shows without asking.")
+@operator_key
+@dry_run
+@as_json
+@click.pass_obj
+def add(
+    settings: Settings,
+    name: str,
+    address: str,
+    roles: tuple[str, ...],
+    port: int,
+    data_address: str | None,
+    host_key: str | None,
+    yes: bool,
+    identity: Path,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Add a host, or bring the helper, the roles and the key of one up to date.
+
+    Its key is shown and pinned, the helper is put there together with a line in root's authorized_keys that
+    lets the manager run it and nothing else, and what the host has is probed and stored.
+    """
+    if not NAME.fullmatch(name):
+        raise click.BadParameter(f"{name!r}: lower-case letters, digits and hyphens", param_hint="NAME")
+    if not ADDRESS.fullmatch(address):
+        raise click.BadParameter(f"{address!r} is neither an IP address nor a name", param_hint="ADDRESS")
+    data_address = _ip(data_address or address)
+    database = Database(settings.database)
+    with database.reading() as session:
+        known = host_by_name(session, name)
+    shown = _shown_key(name, address, port)
+    _agree_on_key(name, shown, host_key, known.host_key if known else None, yes)
+    to = Endpoint(name, address, port, shown)
+    key = bootstrap.public_key(Path(settings.ssh_key_file))
+    bridges = [settings.network.public_bridge]
+    line = bootstrap.forced_line(
+        key, folder=settings.host_dir, mark=settings.mark, roles=roles, public_bridges=bridges
+    )
+    helper = build.zipapp()
+    done = bootstrap.bring(
+        to, identity, folder=settings.host_dir, line=line, key=key, helper=helper, dry_run=dry_run
+    )
+    _tell(name, done, dry_run)
+    if dry_run:
+        click.echo(f"authorized_keys: {line}", err=True)
+        return
+    report = _look_at(to, settings, frozenset(roles))
+    if report.facts is None:
+        _show_report(report, as_json)
+        raise SiteError(f"{name} was not added: the manager cannot use it yet, see above.")
+    with database.writing() as session:
+        _store(session, to, data_address, roles, report)
+    _show_report(report, as_json)
+    click.echo(f"{name} is added as {', '.join(sorted(roles))}.", err=True)
+    sys.exit(INCOMPLETE if report.lacks else 0)
+
+
+@host.command("list")
+@as_json
+@click.pass_obj
+def list_hosts(settings: Settings, as_json: bool) -> None:
+    """Print all hosts."""
+    with Database(settings.database).reading() as session:
+        rows = [_summary(row) for row in hosts(session) if row.roles]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    table = Table(
+        "Host", "Address", "Roles", "State", "vCPU", "Memory MiB", "Disk MiB", "Last seen", "Trouble"
+    )
+    for row in rows:
+        words = (row["name"], f"{row['address']}:{row['port']}", " ".join(row["roles"]), row["state"])
+        sizes = (str(row["vcpus"]), str(row["memory_mib"]), str(row["disk_mib"]))
+        table.add_row(*words, *sizes, row["last_seen_at"] or "never", row["last_error"] or "")
+    _console().print(table)
+
+
+@host.command()
+@click.argument("name")
+@as_json
+@click.pass_obj
+def show(settings: Settings, name: str, as_json: bool) -> None:
+    """Print all that is known of one host."""
+    with Database(settings.database).reading() as session:
+        row = _row(session, name)
+        known = {**_summary(row), "host_key": row.host_key, "fingerprint": fingerprint(row.host_key)}
+        known |= {"data_address": row.data_address, "boot_id": row.boot_id, "facts": row.facts}
+    if as_json:
+        click.echo(json.dumps(known, indent=2))
+        return
+    table = Table(show_header=False)
+    for key, value in known.items():
+        table.add_row(key, value if isinstance(value, str) else json.dumps(value))
+    _console().print(table)
+
+
+@host.command()
+@click.argument("names", nargs=-1)
+@as_json
+@click.pass_obj
+def check(settings: Settings, names: tuple[str, ...], as_json: bool) -> None:
+    """Probe hosts (all, where none is named) as the manager reaches them; print every probe."""
+    database = Database(settings.database)
+    with database.reading() as session:
+        rows = [_row(session, name) for name in names] or [row for row in hosts(session) if row.roles]
+    reports = [_look_at(endpoint(row), settings, row.role_names) for row in rows]
+    with database.writing() as session:
+        for row, report in zip(rows, reports, strict=True):
+            if report.facts is not None:
+                _store_facts(session, session.get_one(Host, row.id), report)
+    if as_json:
+        click.echo(json.dumps([asdict(report) for report in reports], indent=2))
+    else:
+        for report in reports:
+            _show_report(report, False)
+    if any(report.facts is None for report in reports):
+        sys.exit(1 if len(reports) == 1 else INCOMPLETE)
+    sys.exit(INCOMPLETE if any(report.lacks for report in reports) else 0)
+
+
+@host.command()
+@click.argument("name")
+@click.option("--undo", is_flag=True, help="Let new machines and volumes be placed there again.")
+@dry_run
+@click.pass_obj
+def drain(settings: Settings, name: str, undo: bool, dry_run: bool) -> None:
+    """Place nothing new on a host; what is booked or stands there stays."""
+    with Database(settings.database).writing() as session:
+        row, state = _row(session, name), "enabled" if undo else "drained"
+        if row.state != state and not dry_run:
+            row.state = state
+            _record(session, row, f"host_{state}", f"{name} is {state}.")
+    click.echo(f"{name} {'would be' if dry_run else 'is'} {state}.", err=True)
+
+
+@host.command()
+@click.argument("name")
+@operator_key
+@click.option(
+    "--forget", is_flag=True, help="Do not log in to it: it is gone for good, or cleaned up already."
+)
+@dry_run
+@click.pass_obj
+def remove(settings: Settings, name: str, identity: Path, forget: bool, dry_run: bool) -> None:
+    """Take the helper and the manager's line off a host and forget it; refused while anything is booked
+    there."""
+    database = Database(settings.database)
+    with database.writing(ledger=True) as session:
+        row = _row(session, name)
+        _refuse_if_in_use(session, row)
+        to = endpoint(row)
+        if not dry_run:
+            row.state = "drained"  # nothing is placed there from here on, whatever happens below
+    if not forget:
+        key = bootstrap.public_key(Path(settings.ssh_key_file))
+        done = bootstrap.take_away(to, identity, folder=settings.host_dir, key=key, dry_run=dry_run)
+        _tell(name, done, dry_run)
+    if dry_run:
+        click.echo(f"{name} would be removed.", err=True)
+        return
+    with database.writing(ledger=True) as session:
+        row = _row(session, name)
+        _refuse_if_in_use(session, row)
+        _record(session, row, "host_removed", f"{name} is removed.")
+        try:
+            with session.begin_nested():
+                session.delete(row)
+        except IntegrityError:
+            # Past reservations stood there and stay on record; without a role it is no host of the site any
+            # more.
+            row.roles = []
+    click.echo(f"{name} is removed.", err=True)
+
+
+def _look_at(to: Endpoint, settings: Settings, roles: frozenset[str]) -> probe.Report:
+    helper = hashlib.sha256(build.zipapp()).hexdigest()
+    return probe.look_at(to, Path(settings.ssh_key_file), helper, roles)
+
+
+def _ip(address: str) -> str:
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        pass
+    try:
+        return str(socket.getaddrinfo(address, None, socket.AF_INET)[0][4][0])
+    except OSError as why:
+        raise SiteError(f"{address} is not known: {why.strerror}. Give the IP address.") from None
+
+
+def _shown_key(name: str, address: str, port: int) -> str:
+    try:
+        return ssh.shown_host_key(address, port, time.monotonic() + LOOK_S)
+    except ssh.Broken as broken:
+        raise SiteError(f"{name}: {broken.message}") from None
+
+
+def _agree_on_key(name: str, shown: str, given: str | None, pinned: str | None, yes: bool) -> None:
+    """Have a person, or the key given beforehand, vouch for the key that the host shows."""
+    words = f"{shown.split()[0]} {fingerprint(shown)}"
+    click.echo(f"{name} shows the host key {words}", err=True)
+    changed = pinned is not None and key_blob(pinned) != key_blob(shown)
+    if changed and pinned is not None:
+        click.echo(
+            f"WARNING: THE HOST KEY OF {name} HAS CHANGED. Pinned until now: {fingerprint(pinned)}. The host was "
+            "installed anew, or somebody stands between.",
+            err=True,
+        )
+    if given is not None:
+        try:
+            right = (
+                given == fingerprint(shown)
+                if given.startswith("SHA256:")
+                else key_blob(given) == key_blob(shown)
+            )
+        except ValueError as why:
+            raise click.BadParameter(str(why), param_hint="--host-key") from None
+        if not right:
+            raise SiteError(
+                f"{name} SHOWS ANOTHER HOST KEY than the one given ({given}): nothing was done. Look at the host's own "
+                "console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
+            )
+    elif changed and yes:
+        raise SiteError(
+            f"{name}: --yes does not pin a changed key; give the new one with --host-key. Nothing was done."
+        )
+    elif not yes and (changed or pinned is None):
+        click.confirm(
+            "Is this its key (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there)?", abort=True, err=True
+        )
+
+
+def _store(
+    session: Session, to: Endpoint, data_address: str, roles: Sequence[str], report: probe.Report
+) -> None:
+    row = host_by_name(session, to.name)
+    kind = "host_added" if row is None or not row.roles else "host_updated"
+    if row is None:
+        row = Host(name=to.name, added_at=datetime.now(UTC))
+        session.add(row)
+    elif not row.roles:
+        row.state = "enabled"
+    row.address, row.port, row.host_key, row.data_address = to.address, to.port, to.host_key, data_address
+    for gone in [role for role in row.roles if role.role not in roles]:
+        row.roles.remove(gone)
+    row.roles += [HostRole(role=role) for role in sorted(set(roles)) if role not in row.role_names]
+    row.failures, row.suspect_until, row.last_error = 0, None, None
+    session.flush()
+    _store_facts(session, row, report)
+    words = (
+        f"{to.name} at {to.address} port {to.port} as {', '.join(sorted(roles))}, {fingerprint(to.host_key)}"
+    )
+    _record(session, row, kind, words)
+
+
+def _store_facts(session: Session, row: Host, report: probe.Report) -> None:
+    facts = report.facts or {}
+    row.facts, row.boot_id, row.last_seen_at = facts, report.boot_id, datetime.now(UTC)
+    row.vcpus, row.memory_mib = int(facts["vcpus"]), int(facts["memory_mib"])
+    # What is free counts as the whole only while nothing of ours takes part of it.
+    if not ledger.is_host_taken(session, row.id) and not resource.is_on_host(session, row.id):
+        row.disk_mib = int(facts["disk_free_mib"])
+
+
+def _row(session: Session, name: str) -> Host:
+    row = host_by_name(session, name)
+    if row is None or not row.roles:
+        raise NotFound(f"There is no host {name!r}; `leasehold host list` names them.")
+    return row
+
+
+def _refuse_if_in_use(session: Session, row: Host) -> None:
+    if ledger.is_host_taken(session, row.id) or resource.is_on_host(session, row.id):
+        raise SiteError(
+            f"{row.name} is in use: something is booked or stands there. Run `leasehold host drain {row.name}`, then "
+            "wait for its reservations to end or cancel them."
+        )
+
+
+def _record(session: Session, row: Host, kind: str, message: str) -> None:
+    event.record(session, datetime.now(UTC), f"operator:{getpass.getuser()}", kind, message, host_id=row.id)
+
+
+def _summary(row: Host) -> dict[str, Any]:
+    seen = row.last_seen_at.isoformat(timespec="seconds") if row.last_seen_at else None
+    return {
+        "name": row.name,
+        "address": row.address,
+        "port": row.port,
+        "roles": sorted(row.role_names),
+        "state": row.state,
+        "vcpus": row.vcpus,
+        "memory_mib": row.memory_mib,
+        "disk_mib": row.disk_mib,
+        "last_seen_at": seen,
+        "last_error": row.last_error,
+    }
+
+
+def _tell(name: str, done: bootstrap.Done, dry_run: bool) -> None:
+    for words in done.did or ("nothing had to be changed there",):
+        click.echo(f"{name}: {'not done (dry run): ' if dry_run and done.did else ''}{words}", err=True)
+    for words in done.warnings:
+        click.echo(f"{name}: warning: {words}", err=True)
+
+
+def _show_report(report: probe.Report, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(asdict(report), indent=2))
+        return
+    table = Table("Probe", "", "Result", "Command", "Exit", title=f"Host {report.host}", title_justify="left")
+    for one in report.probes:
+        mark = "[green]ok[/]" if one.ok else "[red]no[/]"
+        words = "\n".join(filter(None, (one.result, one.stderr)))
+        table.add_row(one.name, mark, words, one.command, "" if one.exit is None else str(one.exit))
+    _console().print(table)
+    for role, sentences in report.lacks.items():
+        for sentence in sentences:
+            click.echo(f"{report.host}: as {role}: {sentence}", err=True)
+
+
+def _console() -> Console:
+    # Into a file or a pipe whole lines are worth more than a page's width.
+    return Console(width=None if sys.stdout.isatty() else 200, markup=True, highlight=False)
+
+
+if __name__ == "__main__":
+    host.main(prog_name="leasehold host")
