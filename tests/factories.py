@@ -1,17 +1,19 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Rows for tests: plain functions that write one thing each, with every value open to be chosen."""
+"""Plain functions that make what tests need: valid by default, every detail open to change."""
 
 from __future__ import annotations
 
 import base64
 import itertools
+import secrets
 import struct
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
-from app.booking import account as accounts
-from app.booking import decide, request
+from app.booking.account import HASHER
+from app.booking.request import request
 from app.db.account import Account
 from app.db.base import Database
 from app.db.resource import PASS_OF_OP, Need, Resource
@@ -19,92 +21,104 @@ from app.db.site import Host, HostRole
 from app.domain.request import User
 from app.settings import Settings
 
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice@example"
+ROLLS = ("nfs", "slurm")
 PASSWORD = "correct horse battery"
 _numbers = itertools.count(1)
 
 
-def public_key(number: int = 1) -> str:
-    """A well-formed ssh-ed25519 public key line (RFC 8709 section 4); nobody has its private half."""
-    parts = (b"ssh-ed25519", number.to_bytes(32, "big"))
-    blob = b"".join(struct.pack(">I", len(part)) + part for part in parts)
-    return f"ssh-ed25519 {base64.b64encode(blob).decode()}"
-
-
 def make_account(
-    database: Database, name: str = "sp", role: str = "service_provider", **over: Any
+    database: Database, name: str = "alice", role: str = "service_provider", **over: Any
 ) -> Account:
-    """An account that logs in with PASSWORD."""
-    accounts.create(database, name, role, over.pop("password", PASSWORD), now=datetime.now(UTC))
+    """An account that cannot log in (its password hash is none): for what stands behind the login."""
     with database.writing() as session:
-        row = session.query(Account).filter_by(name=name).one()
-        for column, value in over.items():
-            setattr(row, column, value)
+        row = Account(
+            name=name,
+            role=role,
+            password_hash=over.pop("password_hash", "none"),
+            session_epoch=secrets.token_hex(8),
+            time_zone="UTC",
+            is_active=True,
+            created_at=NOW,
+            **over,
+        )
+        session.add(row)
     return row
 
 
 def make_host(database: Database, name: str, *roles: str, **over: Any) -> Host:
-    """A host with room for a few small guests."""
-    number = next(_numbers)
+    """An enabled host with room for a few guests."""
     values: dict[str, Any] = {
-        "name": name,
-        "address": f"198.51.100.{number % 250 + 1}",
-        "host_key": public_key(number),
-        "data_address": f"198.51.100.{number % 250 + 1}",
-        "vcpus": 16,
-        "memory_mib": 32768,
-        "disk_mib": 1 << 20,
-        "added_at": datetime.now(UTC),
+        "address": "198.18.9.1",
+        "data_address": "198.18.9.1",
+        "host_key": "ssh-ed25519 AAAA",
+        "vcpus": 8,
+        "memory_mib": 16384,
+        "disk_mib": 200 * 1024,
+        "added_at": NOW,
     }
     with database.writing() as session:
-        row = Host(**values | over)
-        row.roles = [HostRole(role=role) for role in roles]
+        row = Host(name=name, roles=[HostRole(role=role) for role in roles], **(values | over))
         session.add(row)
     return row
 
 
 def make_site(database: Database) -> dict[str, Host]:
-    """The four hosts of a small site by name: gw1, c1, c2, st1."""
-    roles = {"gw1": ("gateway",), "c1": ("compute",), "c2": ("compute",), "st1": ("storage", "builder")}
-    return {name: make_host(database, name, *own) for name, own in roles.items()}
+    """The demo's four hosts: one gateway, two compute hosts, one storage host that builds images."""
+    return {
+        "gw1": make_host(database, "gw1", "gateway", data_address="198.18.9.11"),
+        "c1": make_host(database, "c1", "compute", data_address="198.18.9.12"),
+        "c2": make_host(database, "c2", "compute", data_address="198.18.9.13"),
+        "st1": make_host(database, "st1", "storage", "builder", data_address="198.18.9.14"),
+    }
 
 
-def wanted(**over: Any) -> dict[str, Any]:
-    """What a person may ask for, as `domain.request.validate` reads it."""
-    values: dict[str, Any] = {
-        "name": f"vc-{next(_numbers)}",
+def wish(**over: Any) -> dict[str, Any]:
+    """What a person asks for, as `validate` takes it: two nodes for an hour from now."""
+    return {
+        "name": "class",
         "start": None,
-        "end": datetime.now(UTC) + timedelta(hours=2),
+        "end": NOW + timedelta(hours=1),
         "node_count": 2,
-        "node_names": (),
+        "node_names": [],
         "vcpus": 1,
         "memory_mib": 512,
         "disk_gib": 4,
-        "home_gib": 2,
-        "rolls": ("nfs", "slurm"),
-        "users": (User("alice", (public_key(),)),),
+        "home_gib": 1,
+        "rolls": ["nfs", "slurm"],
+        "users": [User("alice", (KEY,))],
         "note": "",
-    }
-    return values | over
+    } | over
 
 
-def make_reservation(
-    database: Database,
-    owner: Account,
-    settings: Settings | None = None,
-    *,
-    now: datetime | None = None,
-    **over: Any,
-) -> int:
-    """The id of a reservation that was asked for the ordinary way, on hosts that are there."""
-    raw = wanted(**over)
-    rolls = ("nfs", "slurm")
-    now = now or datetime.now(UTC)
-    return request.request(database, settings or Settings(), owner, raw, rolls=rolls, now=now)
+def book(database: Database, account: Account, *, now: datetime = NOW, **over: Any) -> int:
+    """Book `wish(**over)` for `account` and return the reservation's id."""
+    return request(database, over.pop("settings", Settings()), account, wish(**over), rolls=ROLLS, now=now)
 
 
-def approve(database: Database, provider: Account, reservation_id: int, version: int = 1) -> None:
-    """Let the request pass, as its approval page does."""
-    decide.approve(database, provider, reservation_id, version, now=datetime.now(UTC))
+def public_key(number: int = 1) -> str:
+    """A well-formed ssh-ed25519 public key line (RFC 8709 section 4), another for each number."""
+    parts = (b"ssh-ed25519", number.to_bytes(32, "big"))
+    blob = b"".join(struct.pack(">I", len(part)) + part for part in parts)
+    return f"ssh-ed25519 {base64.b64encode(blob).decode()}"
+
+
+def make_login(database: Database, name: str, role: str = "service_provider", **over: Any) -> Account:
+    """An account that logs in with PASSWORD."""
+    return make_account(database, name, role, password_hash=_hash(), **over)
+
+
+@cache
+def _hash() -> str:
+    return HASHER.hash(PASSWORD)
+
+
+def book_now(database: Database, account: Account, **over: Any) -> int:
+    """As `book`, by the real clock, for two hours from now, under a name of its own."""
+    now = datetime.now(UTC)
+    values = {"name": f"vc-{next(_numbers)}", "end": now + timedelta(hours=2)} | over
+    return book(database, account, now=now, **values)
 
 
 def make_resource(
@@ -112,13 +126,12 @@ def make_resource(
     host: Host,
     reservation_id: int | None,
     op: str = "file",
-    name: str | None = None,
     *,
     needs: tuple[Resource, ...] = (),
     **over: Any,
 ) -> Resource:
-    """A resource row as the schedule pass writes it."""
-    name = name or f"lh{reservation_id}-thing-{next(_numbers)}"
+    """A resource row as the schedule pass writes it: wanted, not there yet."""
+    name = f"lh{reservation_id}-thing-{next(_numbers)}"
     values: dict[str, Any] = {
         "reservation_id": reservation_id,
         "host_id": host.id,
