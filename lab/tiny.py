@@ -88,7 +88,10 @@ while :; do sleep 3600; done
 
 
 def image(kind: str) -> Path:
-    """The raw disk of the tiny guest of that kind, built if it is not in the cache yet (some seconds)."""
+    """The raw disk of the tiny guest of that kind, built if it is not in the cache yet (some seconds).
+
+    The link CACHE/KIND.raw leads to it afterwards.
+    """
     kernel = _kernel_package()
     packages = [kernel, "busybox-static"]
     versions = run(["apt-cache", "show", "--no-all-versions", *packages], timeout_s=60).stdout
@@ -107,6 +110,10 @@ def image(kind: str) -> Path:
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".making-", dir=CACHE) as scratch:
             _build(kind, packages, Path(scratch)).rename(disk)
+    link, fresh = CACHE / f"{kind}.raw", CACHE / f".{kind}.new"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(disk.name)
+    fresh.rename(link)
     return disk
 
 

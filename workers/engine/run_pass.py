@@ -8,10 +8,11 @@ if the lease is still ours. Hosts are served side by side: a slow or hung one ho
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -144,12 +145,13 @@ def outcome(row: Resource, reply: Reply, times: Passes, now: datetime) -> dict[s
     """What to write into the row for this reply: pure, the one place where replies become columns."""
     if reply.ok and reply.state == row.want:
         values: dict[str, Any] = {"have": row.want, "why": None, "retry_at": None, "failures": 0}
-        values |= {"error_code": None, "error_message": None, "seen": dict(reply.seen)}
+        values |= {"error_code": None, "error_message": None, "seen": _told(reply.seen)}
         values["present_at" if row.want == "present" else "absent_at"] = now
         return values
     if reply.ok and reply.state == "pending":
         have = "pending" if row.want == "present" else "unknown"
-        values = {"have": have, "why": reply.why, "failures": 0, "seen": dict(reply.seen)}
+        why = _text(reply.why, 2000) if reply.why else None
+        values = {"have": have, "why": why, "failures": 0, "seen": _told(reply.seen)}
         return values | {
             "error_code": None,
             "error_message": None,
@@ -163,7 +165,8 @@ def outcome(row: Resource, reply: Reply, times: Passes, now: datetime) -> dict[s
         values = {"retry_at": now + timedelta(seconds=times.poll_s)}
     else:
         values = {"failures": row.failures + 1, "retry_at": now + backoff(row.failures, retryable, times)}
-    return values | {"have": "unknown", "why": message, "error_code": code, "error_message": message[:4000]}
+    values |= {"error_code": _text(code, 32), "error_message": _text(message, 4000)}
+    return values | {"have": "unknown", "why": _text(message, 2000)}
 
 
 def backoff(failures: int, retryable: bool, times: Passes) -> timedelta:
@@ -173,22 +176,35 @@ def backoff(failures: int, retryable: bool, times: Passes) -> timedelta:
     return timedelta(seconds=min(times.backoff_most_s, times.backoff_first_s * 2 ** min(failures, 20)))
 
 
+def _text(text: str, most: int) -> str:
+    """What a host said, as every database takes it: cut, without NUL and without half a surrogate pair."""
+    return text[:most].replace("\0", " ").encode(errors="replace").decode()
+
+
+def _told(seen: Mapping[str, Any]) -> Any:
+    """What a host saw, parts of which a guest may have written, in text that can be stored and shown."""
+    return json.loads(json.dumps(seen, ensure_ascii=False).encode(errors="replace"))
+
+
 def _settle_host(session: Session, times: Passes, batch: Batch, answer: Answer, now: datetime) -> None:
     host = session.get_one(Host, batch.host_id)
     if answer.failure is not None and answer.failure.code in HOST_FAILURES:
         wait_s = min(times.suspect_most_s, times.suspect_first_s * 2 ** min(host.failures, 20))
         host.failures += 1
         host.suspect_until = now + timedelta(seconds=wait_s)
-        if host.last_error != answer.failure.message:
-            host.last_error = answer.failure.message
-            event.record(session, now, "passes", "host_failed", answer.failure.message, host_id=host.id)
+        message = _text(answer.failure.message, 2000)
+        if host.last_error != message:
+            host.last_error = message
+            event.record(session, now, "passes", "host_failed", message, host_id=host.id)
         return
     if host.failures:
         event.record(session, now, "passes", "host_back", f"{host.name} answers again.", host_id=host.id)
         host.failures, host.suspect_until, host.last_error = 0, None, None
     if answer.hello is not None and host.boot_id != answer.hello.boot_id:
         if host.boot_id is not None:
-            event.record(session, now, "passes", "host_rebooted", f"{host.name} was rebooted.", host_id=host.id)
+            event.record(
+                session, now, "passes", "host_rebooted", f"{host.name} was rebooted.", host_id=host.id
+            )
             resource.forget(session, host.id)
         host.boot_id = answer.hello.boot_id
     host.last_seen_at = now

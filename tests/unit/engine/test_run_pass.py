@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a reply makes of a resource row, and how long a failed one waits."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.db.resource import HAVES, Resource
+from app.settings import Passes
+from workers.engine.run_pass import HOST_FAILURES, backoff, outcome
+from workers.node.protocol import CODES, Error, Reply
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+TIMES = Passes(poll_s=2, backoff_first_s=2, backoff_most_s=300)
+
+
+def row(want: str = "present", **over: Any) -> Resource:
+    values = {"failures": 0, "have": "unknown", "error_message": None} | over
+    return Resource(id=1, op="file", name="lh7-node1-root", want=want, **values)
+
+
+def failed(code: str, retryable: bool = True) -> Reply:
+    return Reply("1", ok=False, state="unknown", error=Error(code, f"because of {code}", retryable))
+
+
+@pytest.mark.parametrize("want", ["present", "absent"])
+def test_what_is_as_wanted_is_settled_with_its_time_and_no_trace_of_errors(want: str) -> None:
+    written = outcome(row(want, failures=3), Reply("1", True, want, seen={"size": 1}), TIMES, NOW)
+    assert written == {
+        "have": want,
+        f"{want}_at": NOW,
+        "seen": {"size": 1},
+        "why": None,
+        "retry_at": None,
+        "failures": 0,
+        "error_code": None,
+        "error_message": None,
+    }
+
+
+@pytest.mark.parametrize(("want", "have"), [("present", "pending"), ("absent", "unknown")])
+def test_what_is_under_way_is_looked_at_again_soon(want: str, have: str) -> None:
+    written = outcome(row(want, failures=3), Reply("1", True, "pending", why="building"), TIMES, NOW)
+    assert (written["have"], written["why"], written["failures"]) == (have, "building", 0)
+    assert written["retry_at"] == NOW + timedelta(seconds=2)
+    assert written["error_code"] is None
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_state_that_is_not_the_wanted_one_is_an_error_of_the_host(state: str) -> None:
+    want = "absent" if state == "present" else "present"
+    written = outcome(row(want), Reply("1", True, state), TIMES, NOW)
+    assert (written["have"], written["error_code"], written["failures"]) == ("unknown", "not_converged", 1)
+    assert written["retry_at"] == NOW + timedelta(seconds=2)
+
+
+@pytest.mark.parametrize("code", sorted(HOST_FAILURES))
+def test_row_is_not_blamed_for_its_host(code: str) -> None:
+    written = outcome(row(failures=4), failed(code), TIMES, NOW)
+    assert "failures" not in written
+    assert (written["have"], written["why"]) == ("unknown", f"because of {code}")
+    assert written["retry_at"] == NOW + timedelta(seconds=2)
+
+
+def test_error_only_a_person_can_mend_is_tried_seldom() -> None:
+    written = outcome(row(), failed("not_ours", retryable=False), TIMES, NOW)
+    assert written["retry_at"] == NOW + timedelta(seconds=300)
+    assert (written["error_code"], written["error_message"]) == ("not_ours", "because of not_ours")
+
+
+# A mad host's words: too long for the columns, and characters that no database takes as text.
+MAD = "x\0\ud800" * 3000
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply("1", False, "unknown", error=Error(MAD, MAD, True)),
+        Reply("1", False, "unknown", error=Error("timeout", MAD, True)),
+        Reply("1", True, "pending", why=MAD, seen={"log": MAD}),
+        Reply("1", True, "present", seen={MAD: [MAD]}),
+    ],
+    ids=["error", "host error", "pending", "present"],
+)
+def test_words_of_a_mad_host_fit_the_columns(reply: Reply) -> None:
+    written = outcome(row(), reply, TIMES, NOW)
+    for name in ("why", "error_code", "error_message"):
+        if written[name] is not None:
+            assert len(written[name]) <= Resource.__table__.c[name].type.length
+            assert "\0" not in written[name]
+            written[name].encode()
+    json.dumps(written.get("seen"), ensure_ascii=False).encode()
+
+
+states = st.sampled_from(["present", "absent", "pending", "unknown"])
+errors = st.builds(Error, st.sampled_from(sorted({*CODES, *HOST_FAILURES})), st.text(), st.booleans())
+replies = st.one_of(
+    st.builds(Reply, st.just("1"), st.just(True), states),
+    st.builds(Reply, st.just("1"), st.just(False), states, error=errors),
+)
+
+
+@given(st.sampled_from(["present", "absent"]), st.integers(0, 10_000), replies)
+def test_only_a_reply_that_says_so_makes_a_row_settled(want: str, failures: int, reply: Reply) -> None:
+    written = outcome(row(want, failures=failures), reply, TIMES, NOW)
+    assert written["have"] in HAVES
+    assert (written["have"] == want) == (reply.ok and reply.state == want)
+    # A row that is not settled is tried again, and not at once: a pass must not spin on it.
+    assert (written["retry_at"] is None) == (written["have"] == want)
+    assert written["retry_at"] is None or written["retry_at"] > NOW
+
+
+@given(st.integers(0, 1 << 40))
+def test_backoff_grows_to_its_limit_and_stays_there(failures: int) -> None:
+    first, second = backoff(failures, True, TIMES), backoff(failures + 1, True, TIMES)
+    assert timedelta(seconds=2) <= first <= second <= timedelta(seconds=300)
+    assert second == min(2 * first, timedelta(seconds=300))
