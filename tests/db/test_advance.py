@@ -23,19 +23,19 @@ from app.db.site import Host
 from app.domain.slot import Slot
 from app.settings import Network, Settings
 from tests.factories import NOW, book, make_account, make_site
-from workers.engine.advance import advance
+from workers.engine.advance import Laid, advance
 from workers.plan.layout import Row
 
 LEASE = timedelta(seconds=60)
 HOUR = timedelta(hours=1)
 
 
-def lay_out(row: Reservation, hosts: dict[int, Host], network_id: int, address: int) -> list[Row]:
+def lay_out(row: Reservation, hosts: dict[int, Host], network_id: int, address: int) -> Laid:
     """Three things in a row: a link, a volume and a guest that needs both."""
     link = Row("c1", "vxlan", f"lh{row.id}-br", "link", {"vni": network_id})
     volume = Row("st1", "file", f"lh{row.id}-root", "volume", {})
     guest = Row("c1", "domain", f"lh{row.id}-node1", "guest", {"address": address}, (link.key, volume.key))
-    return [link, volume, guest]
+    return Laid([link, volume, guest], "ssh-ed25519 AAAA")
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_what_fails_on_one_leaves_the_other_alone(database: Database, booked: in
     provider = make_account(database, "dora", "cluster_provider")
     decide.approve(database, provider, other, 1, now=NOW)
 
-    def broken(row: Reservation, *rest: object) -> list[Row]:
+    def broken(row: Reservation, *rest: object) -> Laid:
         if row.id == booked:
             raise RuntimeError("no such roll")
         return lay_out(row, *rest)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Select, or_, select
@@ -22,7 +23,16 @@ from workers.engine.gate import step
 from workers.plan import timing
 from workers.plan.layout import Row
 
-LayOut = Callable[[Reservation, dict[int, Host], int, int], list[Row]]
+
+@dataclass(frozen=True)
+class Laid:
+    """A laid-out cluster: its resource rows, and the public part of the frontend's SSH host key."""
+
+    rows: Sequence[Row]
+    host_public_key: str
+
+
+LayOut = Callable[[Reservation, dict[int, Host], int, int], Laid]
 ACTOR = "pass:schedule"
 # So many past builds are looked at for the lead time.
 HISTORY = 200
@@ -121,11 +131,14 @@ def _build(session: Session, settings: Settings, lay_out: LayOut, row: Reservati
         row.why = "Waits for a free " + ("network ID." if network_id is None else "public address.")
         return False
     hosts = {host.id: host for host in site.hosts(session)}
-    write_rows(session, lay_out(row, hosts, network_id, address), row.id, now)
+    laid = lay_out(row, hosts, network_id, address)
+    row.public_address = str(ipaddress.IPv4Address(address))
+    row.host_public_key = laid.host_public_key
+    write_rows(session, laid.rows, row.id)
     return True
 
 
-def write_rows(session: Session, rows: Sequence[Row], reservation_id: int | None, now: datetime) -> None:
+def write_rows(session: Session, rows: Sequence[Row], reservation_id: int) -> None:
     """Store laid-out rows with their needs; a shared row that is there already is used, and observed afresh."""
     hosts = {host.name: host.id for host in site.hosts(session)}
     stored: dict[tuple[str, str, str], Resource] = {}

@@ -18,8 +18,10 @@ from app.db.software import read_rolls
 from app.domain.errors import SiteError
 from app.domain.roll import resolve
 from app.settings import Settings
+from workers.engine import secrets
+from workers.engine.advance import Laid
 from workers.plan.image import Image, plan_image
-from workers.plan.layout import Cluster, Guest, HostFacts, Row, lay_out
+from workers.plan.layout import Cluster, Guest, HostFacts, lay_out
 from workers.plan.naming import Names
 from workers.plan.site_roll import Frontend, Node, Site, User, site_roll
 
@@ -34,11 +36,12 @@ class Blueprint:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.rolls = read_rolls(Path(settings.rolls_dir) if settings.rolls_dir else ROOT / "rolls")
+        self.site_key = secrets.load_site_key(Path(settings.site_key_file))
         loader = jinja2.FileSystemLoader(ROOT / "templates" / "install")
         environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
         self.domain = environment.get_template("domain.xml.j2")
 
-    def lay_out(self, row: Reservation, hosts: Mapping[int, Host], network_id: int, public: int) -> list[Row]:
+    def lay_out(self, row: Reservation, hosts: Mapping[int, Host], network_id: int, public: int) -> Laid:
         """The reservation's resource rows, once its network id and public address are chosen."""
         settings, net = self.settings, self.settings.network
         names = Names(settings.mark, row.id, settings.storage.iqn_base)
@@ -68,7 +71,7 @@ class Blueprint:
         cluster = Cluster(
             names=names,
             guests=guests,
-            hosts={host.name: _facts(host, settings) for host in hosts.values()},
+            hosts={host.name: _facts(host) for host in hosts.values()},
             network_id=network_id,
             home_mib=row.home_gib * 1024,
             images={image.name: _image_args(image) for image in images.values()},
@@ -80,7 +83,8 @@ class Blueprint:
             export_driver=settings.storage.export,
             public_bridge=net.public_bridge,
         )
-        return lay_out(cluster, lambda fields: self.domain.render(**fields))
+        rows = lay_out(cluster, lambda fields: self.domain.render(**fields))
+        return Laid(rows, secrets.host_public_key(self.site_key, names.key))
 
     def _image(self, kind: str, chosen: list[str]) -> Image:
         wanted = resolve(self.rolls, {"base", kind, *chosen})
@@ -116,8 +120,8 @@ class Blueprint:
         )
 
 
-def _facts(host: Host, settings: Settings) -> HostFacts:
-    return HostFacts(host.name, host.data_address, host.facts.get("virt_type") or "qemu", settings.host_dir)
+def _facts(host: Host) -> HostFacts:
+    return HostFacts(host.name, host.data_address, host.facts.get("virt_type") or "qemu")
 
 
 def _image_args(image: Image) -> dict[str, Any]:
