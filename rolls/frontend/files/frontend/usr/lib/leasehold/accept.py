@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 from configure import KEYS, LIB, load_rolls, read_site  # noqa: E402
 
-PAUSE_S = 2
+PAUSE_S = 3
 PATIENCE_S = 600  # nodes may take this long to come up before the test is reported as failed
 TOKEN = Path("/home/.leasehold-check")
 
@@ -106,6 +106,7 @@ def main() -> int:
     site = read_site()
     checks = [pair for roll in load_rolls() if hasattr(roll, "checks") for pair in roll.checks(site, run, CheckFailed)]
     deadline = time.monotonic() + PATIENCE_S
+    said = None
     while True:
         results = attempt(site, checks)
         ok = all(entry["ok"] for entry in results)
@@ -114,7 +115,9 @@ def main() -> int:
             deadline = time.monotonic() + PATIENCE_S
         if ok:
             return 0
-        print("not yet:", results[-1], flush=True)
+        if results[-1]["detail"] != said:
+            said = results[-1]["detail"]
+            print(f"not yet: {results[-1]['name']}: {said}", flush=True)
         time.sleep(PAUSE_S)
 
 
