@@ -18,6 +18,7 @@ from workers.engine.run_pass import HOST_FAILURES, backoff, outcome
 from workers.node.protocol import CODES, Error, Reply
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+TEXTS = ("why", "error_code", "error_message")
 TIMES = Passes(poll_s=2, backoff_first_s=2, backoff_most_s=300)
 
 
@@ -75,6 +76,7 @@ def test_error_only_a_person_can_mend_is_tried_seldom() -> None:
     assert (written["error_code"], written["error_message"]) == ("not_ours", "because of not_ours")
 
 
+LENGTHS = {name: getattr(Resource.__table__.c[name].type, "length", 0) for name in TEXTS}
 # A mad host's words: too long for the columns, and characters that no database takes as text.
 MAD = "x\0\ud800" * 3000
 
@@ -91,9 +93,9 @@ MAD = "x\0\ud800" * 3000
 )
 def test_words_of_a_mad_host_fit_the_columns(reply: Reply) -> None:
     written = outcome(row(), reply, TIMES, NOW)
-    for name in ("why", "error_code", "error_message"):
+    for name in TEXTS:
         if written[name] is not None:
-            assert len(written[name]) <= Resource.__table__.c[name].type.length
+            assert len(written[name]) <= LENGTHS[name]
             assert "\0" not in written[name]
             written[name].encode()
     json.dumps(written.get("seen"), ensure_ascii=False).encode()
