@@ -45,29 +45,28 @@ def test_ci_runs_the_readme_s_test_command():
     assert (ROOT / ".ci/run").read_text().splitlines()[-1] == "exec make test"
 
 
-def leasehold_commands() -> list[str]:
+def leasehold_commands() -> dict[tuple[str, ...], set[str]]:
+    """The commands that the documentation and the example for cron name, each with all options shown for it."""
     lines = [line for _, line in shell_commands()] + (ROOT / "crontab.example").read_text().splitlines()
-    return sorted(
-        {found[0] for line in lines if (found := re.search(r"^leasehold [a-z].*|(?<=\* )leasehold .*", line))}
-    )
+    commands: dict[tuple[str, ...], set[str]] = {}
+    for line in lines:
+        if found := re.search(r"^leasehold [a-z].*|(?<=\* )leasehold .*", line):
+            words = found[0].split()[1:]
+            nouns_and_verbs = itertools.takewhile(lambda word: re.fullmatch("[a-z]+", word), words)
+            # At most a noun and a verb; what follows are names.
+            command = tuple(itertools.islice(nouns_and_verbs, 2))
+            commands.setdefault(command, set()).update(word for word in words if word.startswith("--"))
+    return commands
 
 
-@pytest.mark.parametrize("line", leasehold_commands())
-def test_leasehold_command_of_the_documentation_exists(line):
-    words = line.split()[1:]
-    commands = list(itertools.takewhile(lambda word: re.fullmatch("[a-z]+", word), words))
-    # At most a noun and a verb; what follows are names.
+@pytest.mark.parametrize(("command", "options"), leasehold_commands().items())
+def test_leasehold_command_of_the_documentation_exists(command, options):
+    program = Path(sys.executable).parent / "leasehold"
     shown = subprocess.run(
-        [Path(sys.executable).parent / "leasehold", *commands[:2], "--help"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=30,
+        [program, *command, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=30
     )
     assert shown.returncode == 0, shown.stderr
-    for option in words:
-        if option.startswith("--"):
-            assert option in shown.stdout
+    assert {option for option in options if option not in shown.stdout} == set()
 
 
 def test_state_table_is_the_code_s():
