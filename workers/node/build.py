@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the helper's zipapp: this package and pyroute2, byte for byte the same from the same sources.
+
+Files are stored, not deflated, because what zlib makes differs between its versions; all dates are the same. The
+manager runs this; it is not part of what it makes.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).parent
+LEFT_OUT = {"build.py", "install.py"}  # the manager's own side
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip file can hold
+MAIN = "from workers.node.__main__ import main\n\nraise SystemExit(main())\n"
+
+
+def zipapp() -> bytes:
+    """The helper as one file, to be run by /usr/bin/python3 (3.11 or newer). Its sha256 is its version."""
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in sorted(_files()):
+            info = zipfile.ZipInfo(name, EPOCH)
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, content)
+    return b"#!/usr/bin/python3\n" + whole.getvalue()
+
+
+def _files() -> Iterator[tuple[str, bytes]]:
+    yield "__main__.py", MAIN.encode()
+    yield "workers/__init__.py", (HERE.parent / "__init__.py").read_bytes()
+    for path in HERE.rglob("*.py"):
+        if path.name not in LEFT_OUT:
+            yield f"workers/node/{path.relative_to(HERE).as_posix()}", path.read_bytes()
+    found = importlib.util.find_spec("pyroute2")
+    if found is None or found.origin is None:
+        raise RuntimeError("pyroute2 is not installed in the manager's environment: run `make venv`")
+    pyroute2 = Path(found.origin).parent
+    for path in pyroute2.rglob("*.py"):
+        yield f"pyroute2/{path.relative_to(pyroute2).as_posix()}", path.read_bytes()

@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a host is: size, addresses, tools, and how its guests can run. Asked when a host is added or checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+from workers.node.protocol import Refused, Remit
+from workers.node.run import Door, run_program, write_file
+from workers.node.steps import Output
+
+MAX_LISTED = 64  # addresses and links told of: a host with hundreds of taps must not flood the answer
+QEMU = "qemu-system-x86_64"
+PROBE_S = 15
+# A boot sector that writes 0x10 to QEMU's isa-debug-exit device: QEMU then ends with (0x10 << 1) | 1.
+#   mov dx, 0xf4; mov al, 0x10; out dx, al; hlt
+_CODE = bytes.fromhex("baf400 b010 ee f4")
+BOOT_SECTOR = _CODE + bytes(510 - len(_CODE)) + b"\x55\xaa"
+BOOTED = 33
+TOOLS: dict[str, Sequence[str]] = {
+    "virsh": ("virsh", "--version"),
+    "tgtadm": ("tgtadm", "--version"),
+    "xorriso": ("xorriso", "--version"),
+    "fai-diskimage": ("dpkg-query", "-W", "-f", "${Version}", "fai-server"),  # it has no option that tells
+    "qemu-img": ("qemu-img", "--version"),
+    QEMU: (QEMU, "--version"),
+}
+
+
+def facts(remit: Remit, door: Door) -> dict[str, Any]:
+    """The host's facts; a tool that is not there is None. `probes` tells how what took a process was found."""
+    probes: list[dict[str, Any]] = []
+    tools = {name: _version(name, argv, probes) for name, argv in TOOLS.items()}
+    there = os.statvfs(remit.dir)
+    links = [link for link in door.links.all() if not link.name.startswith(remit.mark) and link.name != "lo"]
+    return {
+        "vcpus": os.cpu_count(),
+        "memory_mib": _memory_mib(),
+        "disk_free_mib": there.f_bavail * there.f_frsize >> 20,
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+        "addresses": door.links.addresses()[:MAX_LISTED],
+        "links": [{"name": link.name, "mtu": link.mtu, "up": link.up} for link in links[:MAX_LISTED]],
+        "tools": tools,
+        "virt_type": _virt_type(remit.dir, tools[QEMU], probes),
+        "boot_id": boot_id(),
+        "probes": probes,
+    }
+
+
+def boot_id() -> str:
+    """What the kernel chose at random when it booted."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
+def _version(name: str, argv: Sequence[str], probes: list[dict[str, Any]]) -> str | None:
+    if shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin") is None:
+        return None
+    output = _try(name, argv, probes)
+    found = re.search(r"\d+(?:\.\d+)+\S*", output.stdout) if output.rc == 0 else None
+    return found.group().rstrip(",:") if found else None
+
+
+def _virt_type(dir: str, qemu: str | None, probes: list[dict[str, Any]]) -> str | None:
+    """ "kvm" or "qemu", whichever really boots something: /dev/kvm may open and answer and still hang a guest.
+
+    Kept until the host boots anew or gets another QEMU; None when neither works.
+    """
+    cache, key = os.path.join(dir, "virt.json"), [boot_id(), qemu]
+    try:
+        with open(cache) as file:
+            kept = json.load(file)
+        if kept["key"] == key:
+            return str(kept["virt_type"])
+    except (OSError, ValueError, LookupError, TypeError):
+        pass
+    if qemu is None:
+        return None
+    for kind, accel, cpu in (("kvm", "kvm", "host"), ("qemu", "tcg", "max")):
+        if kind == "kvm" and not os.path.exists("/dev/kvm"):
+            continue
+        if _boots(dir, accel, cpu, probes):
+            write_file(cache, json.dumps({"key": key, "virt_type": kind}))
+            return kind
+    return None
+
+
+def _boots(dir: str, accel: str, cpu: str, probes: list[dict[str, Any]]) -> bool:
+    image = os.path.join(dir, f".probe-{os.getpid()}.img")
+    with open(image, "wb") as file:
+        file.write(BOOT_SECTOR)
+    machine = f"-accel {accel} -cpu {cpu} -m 64 -nodefaults -no-user-config -display none".split()
+    way_out = ("-device", "isa-debug-exit,iobase=0xf4,iosize=1")
+    argv = (QEMU, *machine, *way_out, "-drive", f"file={image},format=raw,if=floppy")
+    try:
+        return _try("virt_type", argv, probes, PROBE_S).rc == BOOTED
+    finally:
+        os.unlink(image)
+
+
+def _try(name: str, argv: Sequence[str], probes: list[dict[str, Any]], timeout_s: float = 10) -> Output:
+    try:
+        output = run_program(tuple(argv), None, timeout_s)
+    except Refused as refused:
+        output = Output(-1, "", refused.error.message)
+    probes.append({"name": name, "argv": list(argv), "exit": output.rc, "stderr": output.stderr[-300:]})
+    return output
+
+
+def _memory_mib() -> int:
+    with open("/proc/meminfo") as file:
+        found = re.search(r"^MemTotal:\s+(\d+) kB", file.read(), flags=re.MULTILINE)
+    return int(found.group(1)) >> 10 if found else 0

@@ -1,0 +1,227 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A virtual machine by libvirt: defined, running, and its guest has reported that it is ready.
+
+The CHAP secrets of its disks are given to libvirt in memory only (ephemeral, private) and taken away again as soon
+as the machine was started: QEMU has its own copy by then. A domain is ours when it carries our metadata, which
+also tells what it was defined from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from xml.etree import ElementTree
+
+from workers.node import domain_xml, names, reports
+from workers.node.domain_xml import Definition
+from workers.node.protocol import Refused, Remit
+from workers.node.steps import (
+    Ask,
+    Command,
+    Exec,
+    FileSeen,
+    MakeDir,
+    Output,
+    ReadTail,
+    Remove,
+    SetSize,
+    Show,
+    Stat,
+)
+
+MAX_SERIAL = 16 << 20  # a guest may write to its console for ever; past this the log starts anew
+SERIAL_TAIL = 2048
+_VIRSH = ("virsh", "-q", "-c", "qemu:///system")
+_RUNNING = ("running", "idle", "in shutdown", "pmsuspended")
+
+
+@dataclass(frozen=True)
+class Chap:
+    """One CHAP secret of libvirt's."""
+
+    uuid: str
+    usage: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Args:
+    """`ready_event` is what the guest reports once it is of use, or None to wait for nothing."""
+
+    dir: str
+    domain: str
+    uuid: str
+    definition: Definition
+    chap: tuple[Chap, ...]
+    ready_event: str | None
+
+    @property
+    def report_path(self) -> str:
+        """What the guest wrote to its report channel."""
+        return f"{self.dir}/domains/{self.domain}.report"
+
+    @property
+    def serial_path(self) -> str:
+        """What the guest wrote to its console."""
+        return f"{self.dir}/domains/{self.domain}.serial"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """`state` is virsh's word, None without a domain; `definition` what it was made from, None when not by us."""
+
+    uuid: str | None = None
+    state: str | None = None
+    definition: str | None = None
+    secrets: tuple[str, ...] = ()
+    report_file: FileSeen | None = None
+    report: dict[str, Any] | None = None
+    serial_file: FileSeen | None = None
+    serial: str = ""
+
+
+def parse(raw: Mapping[str, Any], remit: Remit) -> Args:
+    """Args from {"domain","uuid","xml","chap":[{"uuid","usage","password"}],"ready_event"}."""
+    domain, uuid, xml, chap, event = names.take(
+        raw, domain=str, uuid=str, xml=str, chap=list, ready_event=(str, type(None))
+    )
+    names.marked(domain, remit, "domain")
+    names.uuid(uuid)
+    names.within(len(chap), 0, 16, "the number of secrets")
+    secrets = tuple(_parse_chap(item, domain, remit) for item in chap)
+    definition = domain_xml.check(xml, domain, uuid, frozenset(s.usage for s in secrets), remit)
+    return Args(remit.dir, domain, uuid, definition, secrets, None if event is None else names.event(event))
+
+
+def lock(args: Args) -> str:
+    """One domain, one lock."""
+    return f"domain-{args.domain}"
+
+
+def observe(args: Args, ask: Ask) -> Seen:
+    """Ask libvirt for the domain and our secrets, and read the ends of the guest's two files."""
+    listed = _said(ask(Show((*_VIRSH, "list", "--all", "--uuid", "--name"))))
+    uuids = dict(re.findall(rf"^({domain_xml.UUID})\s+(\S+)$", listed, flags=re.MULTILINE))
+    known = next((uuid for uuid, name in uuids.items() if name == args.domain), None)
+    secrets = _said(ask(Show((*_VIRSH, "secret-list"))))
+    state = definition = None
+    if known is not None:
+        state = _said(ask(Show((*_VIRSH, "domstate", args.domain)))).strip()
+        definition = find_definition(_said(ask(Show((*_VIRSH, "dumpxml", "--inactive", args.domain)))))
+    report = ask(ReadTail(args.report_path, reports.MAX_READ)) if args.ready_event else None
+    return Seen(
+        known,
+        state,
+        definition,
+        tuple(secret.uuid for secret in args.chap if secret.uuid in secrets),
+        ask(Stat(args.report_path)),
+        reports.find_event(report, args.ready_event) if args.ready_event else None,
+        ask(Stat(args.serial_path)),
+        ask(ReadTail(args.serial_path, SERIAL_TAIL)) or "",
+    )
+
+
+def plan(want: str, args: Args, seen: Seen) -> list[Command]:
+    """Define, start; a changed definition is put in at once and counts from the domain's next start."""
+    if seen.uuid is not None and (seen.definition is None or seen.uuid != args.uuid):
+        raise Refused(
+            "not_ours",
+            f"domain {args.domain} is there with uuid {seen.uuid} and without our metadata or uuid: "
+            "it was left alone; rename or undefine it by hand",
+        )
+    if want == "absent":
+        return _plan_absent(args, seen)
+    commands: list[Command] = []
+    if seen.definition != args.definition.digest:
+        commands.append(MakeDir(f"{args.dir}/domains", 0o711))
+        commands.append(_virsh("define", "/dev/stdin", stdin=args.definition.xml))
+    if seen.state == "paused":
+        commands.append(_virsh("resume", args.domain))
+    elif seen.state not in _RUNNING:
+        return commands + _plan_start(args, seen)
+    if seen.serial_file and seen.serial_file.size > MAX_SERIAL:
+        commands.append(SetSize(args.serial_path, 0))
+    return commands + [_virsh("secret-undefine", uuid) for uuid in seen.secrets]
+
+
+def waiting(want: str, args: Args, seen: Seen) -> str | None:
+    """Waits for the guest's word that it is ready."""
+    if want == "absent" or args.ready_event is None or seen.report is not None:
+        return None
+    words = reports.last_words(seen.serial)
+    console = f"; its console says: {words}" if words else ""
+    return f"waiting for {args.domain} to report {args.ready_event}{console}"
+
+
+def find_definition(xml: str) -> str | None:
+    """The digest that our metadata in a domain's XML holds, or None when it has none."""
+    try:
+        root = ElementTree.fromstring(xml)  # noqa: S314  libvirt's own writing
+    except ElementTree.ParseError:
+        return None
+    mark = root.find(f"metadata/{{{domain_xml.NAMESPACE}}}domain")
+    return None if mark is None else mark.get("definition")
+
+
+def _plan_start(args: Args, seen: Seen) -> list[Command]:
+    """The old report goes first: what counts is that the guest became ready after this start."""
+    commands: list[Command] = []
+    if seen.report_file is not None:
+        commands.append(Remove(args.report_path))
+    if seen.serial_file is not None and seen.serial_file.size > MAX_SERIAL:
+        commands.append(Remove(args.serial_path))
+    if seen.state == "crashed":
+        commands.append(_virsh("destroy", args.domain))
+    for secret in args.chap:
+        commands.append(_virsh("secret-define", "/dev/stdin", stdin=_secret_xml(secret)))
+        commands.append(
+            _virsh("secret-set-value", secret.uuid, "--file", "/dev/stdin", "--plain", stdin=secret.password)
+        )
+    commands.append(_virsh("start", args.domain, timeout_s=120))
+    return commands + [_virsh("secret-undefine", secret.uuid) for secret in args.chap]
+
+
+def _plan_absent(args: Args, seen: Seen) -> list[Command]:
+    """The slot is over and the volumes go with it, so the guest is switched off without ceremony."""
+    commands: list[Command] = []
+    if seen.state not in (None, "shut off"):
+        commands.append(_virsh("destroy", args.domain))
+    if seen.state is not None:
+        flags = ("--managed-save", "--snapshots-metadata", "--checkpoints-metadata", "--nvram")
+        commands.append(_virsh("undefine", args.domain, *flags))
+    commands += [_virsh("secret-undefine", uuid) for uuid in seen.secrets]
+    if seen.report_file is not None:
+        commands.append(Remove(args.report_path))
+    if seen.serial_file is not None:
+        commands.append(Remove(args.serial_path))
+    return commands
+
+
+def _parse_chap(raw: Any, domain: str, remit: Remit) -> Chap:
+    if not isinstance(raw, dict):
+        raise names.bad("each of chap must be an object with uuid, usage and password")
+    uuid, usage, password = names.take(raw, uuid=str, usage=str, password=str)
+    names.same_key(domain, names.target(usage, remit).partition(":")[2])
+    return Chap(names.uuid(uuid), usage, names.password(password))
+
+
+def _secret_xml(secret: Chap) -> str:
+    return (
+        f"<secret ephemeral='yes' private='yes'><uuid>{secret.uuid}</uuid>"
+        f"<usage type='iscsi'><target>{secret.usage}</target></usage></secret>"
+    )
+
+
+def _virsh(*words: str, stdin: str | None = None, timeout_s: float = 60) -> Exec:
+    return Exec((*_VIRSH, *words), stdin, timeout_s)
+
+
+def _said(output: Output) -> str:
+    if output.rc != 0:
+        raise Refused(
+            "tool_failed", f"virsh does not get an answer from libvirtd: {output.stderr.strip()[-500:]}"
+        )
+    return output.stdout
