@@ -16,12 +16,15 @@ from lab.plan import HOST_DIR, HOSTS, IMAGE_CACHE, STATE, Host, Lab
 from lab.run import LabError, run
 
 HOLDER = Path(__file__).with_name("holder.py")
+# Debian's own: the folder of another one (under /root, say) may be out of sight on the host.
+PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # Folders of the host that live over a restart: name below its own folder -> where it is mounted, mode.
 FOLDERS = {
     "leasehold": (str(HOST_DIR), 0o700),
-    "root-ssh": ("/root/.ssh", 0o700),
+    # All of it: what root's shell does at a login here (and the locks it takes) is no business of a host.
+    "root": ("/root", 0o700),
     "etc-ssh": ("/etc/ssh", 0o755),
     "etc-libvirt": ("/etc/libvirt", 0o755),
     "lib-libvirt": ("/var/lib/libvirt", 0o755),
@@ -107,7 +110,8 @@ def write_files(lab: Lab, host: Host, nameservers: list[str]) -> None:
     make_key(own / "etc-ssh" / "ssh_host_ed25519_key", host.name)
     if "builder" in host.roles:
         (own / "leasehold" / "images").mkdir(exist_ok=True)
-    authorized = own / "root-ssh" / "authorized_keys"
+    (own / "root" / ".ssh").mkdir(mode=0o700, exist_ok=True)
+    authorized = own / "root" / ".ssh" / "authorized_keys"
     if not authorized.exists():
         authorized.write_text(lab.operator_key.with_suffix(".pub").read_text())
         authorized.chmod(0o600)
@@ -145,7 +149,7 @@ def boot(lab: Lab, host: Host) -> None:
     # With setsid --fork the host is nobody's child: it outlives this process, and leaves it no zombie.
     argv = ["setsid", "--fork", "nsenter", f"--net={network.NETNS / lab.netns(host)}"]
     argv += ["unshare", "--mount", "--propagation", "unchanged", "--uts", "--ipc", "--pid", "--fork"]
-    argv += [sys.executable, "-I", "-S", str(HOLDER)]
+    argv += [PYTHON, "-I", "-S", str(HOLDER)]
     with subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as starter:
@@ -243,6 +247,12 @@ def _order(lab: Lab, host: Host) -> dict[str, Any]:
     mounts += [
         {"type": "bind", "source": str(own / name), "target": target, "file": True}
         for name, target in files.items()
+    ]
+    # What the machine's root has there is no part of the host, and each login would run it.
+    mounts += [
+        {"type": "bind", "source": "/dev/null", "target": str(path), "file": True}
+        for path in (Path("/root/.bashrc"), Path("/root/.profile"))
+        if path.exists()
     ]
     if "builder" in host.roles:
         mounts.append({"type": "bind", "source": str(IMAGE_CACHE), "target": str(HOST_DIR / "images")})

@@ -336,7 +336,7 @@ def test_machine_is_as_before_when_the_last_lab_is_gone() -> None:
                 run([*inside, *step])
             look = (
                 "cat /proc/mounts; cat /proc/sys/net/ipv4/ip_forward; ip netns; ip -br link; nft list ruleset;"
-                "find /run /var/lib; ls -dl /root/.ssh; ps -e -o stat=,comm= | grep -vwE 'ps|sh|nsenter|grep'"
+                "find /run /var/lib; ls -dl /root/.ssh /root; ps -e -o stat=,comm= | grep -vwE 'ps|sh|nsenter|grep'"
             )
             before = run([*inside, "sh", "-c", look]).stdout
             command = [*inside, "env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "lab"]
