@@ -71,7 +71,7 @@ class Blueprint:
         cluster = Cluster(
             names=names,
             guests=guests,
-            hosts={host.name: _facts(host) for host in hosts.values()},
+            hosts={host.name: _facts(host, settings) for host in hosts.values()},
             network_id=network_id,
             home_mib=row.home_gib * 1024,
             images={image.name: _image_args(image) for image in images.values()},
@@ -120,8 +120,8 @@ class Blueprint:
         )
 
 
-def _facts(host: Host) -> HostFacts:
-    return HostFacts(host.name, host.data_address, host.facts.get("virt_type") or "qemu")
+def _facts(host: Host, settings: Settings) -> HostFacts:
+    return HostFacts(host.name, host.data_address, host.facts.get("virt_type") or "qemu", settings.host_dir)
 
 
 def _image_args(image: Image) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class HostFacts:
     name: str
     data_address: str
     virt_type: str = "qemu"
+    dir: str = "/var/lib/leasehold"
 
 
 @dataclass(frozen=True)
@@ -186,31 +187,32 @@ def _domain(
     disks = [
         {
             "target": export.args["target"],
-            "address": cluster.hosts[guest.storage].data_address,
+            "portal": cluster.hosts[guest.storage].data_address,
             "user": export.args["user"],
-            "secret_uuid": names.uuid(export.name),
-            "initiator": names.target(name),
             "serial": export.name.rsplit("-", 1)[1],
         }
         for export in exports
     ]
-    nics = [_nic(names.bridge, names.mac(guest.position, 0), names.tap(guest.position), cluster.mtu)]
+    nics = [{"bridge": names.bridge, "mac": names.mac(guest.position, 0), "tap": names.tap(guest.position)}]
     if is_frontend:
-        nics.append(_nic(cluster.public_bridge, names.mac(0, 1), names.public_tap, None))
+        nics.append({"bridge": cluster.public_bridge, "mac": names.mac(0, 1), "tap": names.public_tap})
     fields = {
         "name": name,
         "uuid": names.uuid(guest.name),
+        "alias": names.alias,
         "virt_type": host.virt_type,
         "vcpus": guest.vcpus,
         "memory_mib": guest.memory_mib,
         "disks": disks,
-        "iso": name if is_frontend else None,
+        "iso": f"{host.dir}/iso/{name}.iso" if is_frontend else None,
         "nics": nics,
+        "serial": f"{host.dir}/domains/{name}.serial",
+        "report": f"{host.dir}/domains/{name}.report",
     }
     chap = [
         {
             "uuid": names.uuid(export.name),
-            "usage": export.name,
+            "usage": export.args["target"],
             "password": {"secret": f"chap:{export.name}"},
         }
         for export in exports
@@ -224,7 +226,3 @@ def _domain(
     }
     label = f"guest {guest.name} on {guest.host}"
     return Row(guest.host, "domain", name, label, args, (*(e.key for e in exports), *needs), guest.id)
-
-
-def _nic(bridge: str, mac: str, tap: str, mtu: int | None) -> dict[str, Any]:
-    return {"bridge": bridge, "mac": mac, "tap": tap, "mtu": mtu}

@@ -178,7 +178,7 @@ def test_definition_is_the_same_to_the_byte_each_time(laid_out: LaidOut) -> None
 def test_helper_lets_every_definition_through(laid_out: LaidOut) -> None:
     remit = Remit("lh", "/var/lib/leasehold", ("domain",), ("br-public",))
     for row in of(laid_out(), "domain"):
-        secrets = frozenset(secret["uuid"] for secret in row.args["chap"])
+        secrets = frozenset(secret["usage"] for secret in row.args["chap"])
         domain_xml.check(row.args["xml"], row.name, row.args["uuid"], secrets, remit)
 
 
