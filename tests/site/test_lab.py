@@ -260,8 +260,9 @@ def left_of(lab: Lab) -> list[str]:
 def test_down_removes_all_of_its_lab_and_nothing_else(lab: Lab, spare: Lab) -> None:
     lifecycle.up(SPARE)
     on(spare, "c1", "virsh", "create", "/dev/stdin", text=DOMAIN.replace(NIC, ""))
-    on(spare, "st1", "truncate", "-s", "1M", "/var/lib/leasehold/loop.raw")
-    device = on(spare, "st1", "losetup", "--find", "--show", "/var/lib/leasehold/loop.raw").strip()
+    on(spare, "st1", "truncate", "-s", "1M", "/var/lib/leasehold/lh0-loop.raw")
+    on(spare, "st1", "losetup", "--find", "--show", "/var/lib/leasehold/lh0-loop.raw")
+    assert "lh0-loop.raw" in run(["losetup", "--list"]).stdout
     visitor = subprocess.Popen(
         ["nsenter", f"--net=/run/netns/{spare.netns(spare.host('c2'))}", "sleep", "600"]
     )
@@ -272,7 +273,7 @@ def test_down_removes_all_of_its_lab_and_nothing_else(lab: Lab, spare: Lab) -> N
         lifecycle.down(SPARE)
         assert visitor.wait(5) == -9
         assert left_of(spare) == []
-        assert device not in run(["losetup", "--list", "--noheadings", "--output", "NAME"]).stdout.split()
+        assert "lh0-loop.raw" not in run(["losetup", "--list"]).stdout
         assert lookalike in run(["ip", "netns", "list"]).stdout
         assert lookalike in run(["nft", "list", "tables"]).stdout
         assert not any(wrong for daemons in lifecycle.status(lab.name).values() for wrong in daemons.values())
@@ -284,12 +285,12 @@ def test_down_removes_all_of_its_lab_and_nothing_else(lab: Lab, spare: Lab) -> N
 
 def test_down_after_everything_was_killed(spare: Lab) -> None:
     lifecycle.up(SPARE)
-    on(spare, "st1", "truncate", "-s", "1M", "/var/lib/leasehold/loop.raw")
-    device = on(spare, "st1", "losetup", "--find", "--show", "/var/lib/leasehold/loop.raw").strip()
+    on(spare, "st1", "truncate", "-s", "1M", "/var/lib/leasehold/lh0-loop.raw")
+    on(spare, "st1", "losetup", "--find", "--show", "/var/lib/leasehold/lh0-loop.raw")
     traces.kill(spare)
     lifecycle.down(SPARE)
     assert left_of(spare) == []
-    assert device not in run(["losetup", "--list", "--noheadings", "--output", "NAME"]).stdout.split()
+    assert "lh0-loop.raw" not in run(["losetup", "--list"]).stdout
 
 
 @pytest.mark.parametrize("after_s", [0.15, 0.3, 0.45, 0.6, 0.8])
