@@ -149,7 +149,7 @@ def waiting(want: str, args: Args, seen: Seen) -> None:
 def _xorriso(args: Args) -> tuple[str, ...]:
     """-rock keeps owner and mode of each file, root and 0600, where -rational-rock would make all readable."""
     options = ("-quiet", "-volid", args.label, "-joliet", "-rock", "-o", args.part)
-    return ("xorriso", "-no_rc", "-as", "mkisofs", *options, "--", args.staging)
+    return ("xorriso", "-no_rc", "-as", "mkisofs", *options, args.staging)
 
 
 def _check_folders(files: Mapping[str, str]) -> None:
