@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workers.engine import bootstrap
+from workers.engine import bootstrap, ssh
 from workers.engine.hosts import Answer, call
 from workers.engine.ssh import Endpoint, fingerprint
 from workers.node.protocol import Request
 
+GREETING_S = 15.0
 DEADLINE_S = 120.0  # finding out how guests run means starting one
 SKEW_S = 60.0
 SIZES = ("vcpus", "memory_mib", "disk_free_mib")
@@ -50,6 +51,11 @@ def look_at(to: Endpoint, identity: Path, helper: str, roles: frozenset[str]) ->
 
     `helper` is the id that this manager's helper greets with.
     """
+    try:
+        # Finding out how guests run takes long; that nobody is there at all should not.
+        ssh.shown_host_key(to.address, to.port, time.monotonic() + GREETING_S)
+    except ssh.Broken as broken:
+        return Report(to.name, (Probe("sshd", False, broken.message, _way(to)),))
     request = Request("facts", "facts")
     answer = call(to, [request], identity=identity, reveal=_no_secret, deadline_s=DEADLINE_S)
     return judged(answer, helper, roles, time.time())
@@ -59,7 +65,7 @@ def judged(answer: Answer, helper: str, roles: frozenset[str], now: float) -> Re
     """What an answer to `facts` says of a host; pure. `helper` is the id of this manager's helper, `now` Unix
     time."""
     to, reply, hello = answer.endpoint, answer.replies[0], answer.hello
-    way = f"ssh {to.user}@{to.address} port {to.port}"
+    way = _way(to)
     if answer.failure is not None:
         name = {"host_key_changed": "host key", "bad_reply": "helper"}.get(answer.failure.code, "log-in")
         return Report(to.name, (Probe(name, False, answer.failure.message, way),))
@@ -98,6 +104,10 @@ def _fact_probes(facts: Mapping[str, Any], needed: frozenset[str]) -> list[Probe
         words = ("not there, not needed" if ok else "not there") if value is None else _words(value)
         probes.append(Probe(name, ok, words, command, status, str(way.get("stderr") or "")[-500:]))
     return probes
+
+
+def _way(to: Endpoint) -> str:
+    return f"ssh {to.user}@{to.address} port {to.port}"
 
 
 def _words(value: Any) -> str:

@@ -65,6 +65,8 @@ def remove(task: dict[str, Any], did: list[str]) -> list[str]:
         return warnings
     for name in ("lock", "jobs"):  # of no use to anybody but the helper
         shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(folder, "virt.json"))
     for name in os.listdir(folder):
         with contextlib.suppress(OSError):
             os.rmdir(os.path.join(folder, name))
