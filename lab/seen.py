@@ -14,7 +14,8 @@ from lab import plan, traces
 from lab.plan import HOST_DIR, HOSTS, Host, Lab
 from lab.traces import Process
 
-FOLDERS = ("volumes", "images", "iso", "domains", "jobs")
+# The golden images are not among them: all labs share those, and another one may be building.
+FOLDERS = ("volumes", "iso", "domains", "jobs")
 # The host's own processes; all others are someone's work.
 PART_OF_THE_HOST = {"sshd", "sshd-session", "sshd-auth", "libvirtd", "tgtd", "nsenter", "unshare"}
 
