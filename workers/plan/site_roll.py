@@ -71,7 +71,10 @@ def site_roll(site: Site) -> dict[str, str | Mapping[str, str]]:
         del whole[secret]
     return {
         "user-data": "#cloud-config\n" + _json(_user_data(site)),
-        "meta-data": _json({"instance-id": site.cluster, "local-hostname": site.frontend.name}),
+        # dsmode local: all is done in the first of cloud-init's stages, before the network, and the others are masked.
+        "meta-data": _json(
+            {"instance-id": site.cluster, "local-hostname": site.frontend.name, "dsmode": "local"}
+        ),
         "network-config": _json(_network_config(site)),
         "leasehold/site.json": _json(whole),
         "leasehold/munge.key": {"secret": site.munge_key},
