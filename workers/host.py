@@ -131,6 +131,9 @@ def add(
     if dry_run:
         click.echo(f"authorized_keys: {line}", err=True)
         return
+    click.echo(
+        f"{name}: looking at what it has; the first time it starts a guest to see how they run", err=True
+    )
     report = _look_at(to, settings, frozenset(roles))
     if report.facts is None:
         _show_report(report, as_json)
