@@ -26,7 +26,7 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.orm import Mapped, Session, aliased, defer, mapped_column, noload
+from sqlalchemy.orm import Mapped, Session, aliased, defer, mapped_column, raiseload
 
 from app.db.account import Account
 from app.db.base import Base, Utc
@@ -42,6 +42,7 @@ PASS_OF_OP = {
     "iso": "image",
     "image": "image",
     "domain": "machine",
+    "null": "machine",
     "report": "machine",
 }
 HAVES = ("absent", "unknown", "pending", "present")
@@ -252,7 +253,7 @@ def steps_of(session: Session, reservation_id: int) -> Sequence[tuple[Resource, 
         .join(Host, Host.id == r.host_id)
         .where(or_(r.reservation_id == reservation_id, and_(r.reservation_id.is_(None), r.id.in_(shared))))
         .order_by(r.id)
-        .options(defer(r.args, raiseload=True), noload(Host.roles))
+        .options(defer(r.args, raiseload=True), raiseload(Host.roles))
     )
     return [(row, host) for row, host in session.execute(query)]
 

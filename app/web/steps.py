@@ -29,6 +29,7 @@ class Standing(NamedTuple):
 DONE = Standing("good", "✓", "done")
 WORKING = Standing("busy", "▸", "in progress")
 RETRYING = Standing("bad", "!", "failed, tries again")
+HOST_AWAY = Standing("bad", "!", "host away")
 OPEN = Standing("calm", "○", "to do")
 WAITING = Standing("calm", "…", "waiting")
 REMOVED = Standing("calm", "–", "removed")
@@ -106,8 +107,8 @@ def _step(
             detail = f"Waits for: {unmet[0]}" + (f" and {len(unmet) - 1} more" if len(unmet) > 1 else "")
     is_settled = standing in (DONE, REMOVED)
     if not is_settled and host.suspect_until and host.suspect_until > now:
-        reason = host.last_error or "it did not answer"
-        standing, detail = RETRYING, f"{host.name} is left alone for a while: {reason}"
+        reason = host.last_error or f"{host.name} did not answer."
+        standing, detail = HOST_AWAY, f"The host is left alone for a while: {reason}"
     wants_present = row.want == "present"
     is_running = wants_present and started is not None and done is None
     is_removing = not wants_present and row.removal_at is not None and row.have != "absent"
@@ -118,7 +119,7 @@ def _step(
         host=host.name,
         standing=standing,
         detail=None if is_settled else detail,
-        retry_at=_next_try(row, host, now) if standing is RETRYING else None,
+        retry_at=_next_try(row, host, now) if standing in (RETRYING, HOST_AWAY) else None,
         failures=row.failures,
         started_at=started,
         done_at=done,
@@ -169,11 +170,15 @@ class Progress:
 
 
 def progress(steps: Sequence[Step]) -> Progress:
-    """The sum of the steps; a failed step is the one to look at, then the one that runs longest."""
+    """The sum of the steps; a failed step is the one to look at, then the one that runs longest.
+
+    At the end only what is removed counts: a golden image stays for the next cluster.
+    """
     is_removal = any(step.is_removal for step in steps)
+    steps = [step for step in steps if step.is_removal == is_removal]
     done = sum(step.standing in (DONE, REMOVED) for step in steps)
     running = [step for step in steps if step.is_running and step.standing not in (DONE, REMOVED)]
-    failed = [step for step in steps if step.standing is RETRYING]
+    failed = [step for step in steps if step.standing in (RETRYING, HOST_AWAY)]
 
     def begun(step: Step) -> datetime:
         moment = step.removal_at if step.is_removal else step.started_at

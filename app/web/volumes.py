@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.db.resource import Stored
-from app.web.steps import Standing, standing_of
+from app.web.steps import DONE, Standing, standing_of
+
+IN_PLACE = Standing("good", "✓", "in place")
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def pair(rows: Sequence[Stored]) -> list[Volume]:
                 storage=found.storage,
                 target=export.args["target"] if export is not None else None,
                 attached=found.node_host if is_exported else None,
-                standing=standing_of(found.row),
+                standing=IN_PLACE if (standing := standing_of(found.row)) is DONE else standing,
             )
         )
     return volumes

@@ -122,7 +122,7 @@ def _building(row: Reservation, progress: Progress, now: datetime) -> str:
     if step is None:
         return f"{so_far} The next step begins with the next pass."
     if step.retry_at is not None:
-        return f"{so_far} One failed and is tried again {away(step.retry_at, now)}: {step.label}."
+        return f"{so_far} One waits to be tried again {away(step.retry_at, now)}: {step.label}."
     return f"{so_far} Now: {step.label}, {duration(step.seconds)} so far. You can close this page; building goes on."
 
 
@@ -132,7 +132,7 @@ def next_event(row: Reservation, now: datetime) -> tuple[str, datetime] | None:
         case "requested":
             return ("place held until", row.hold_until)
         case "approved":
-            return ("starts", row.start_at)
+            return ("starts" if row.start_at > now else "slot began", row.start_at)
         case "building":
             return ("slot starts", row.start_at) if row.start_at > now else ("slot ends", row.end_at)
         case "ready" | "suspended":

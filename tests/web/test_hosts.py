@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The pages of the site's staff: hosts, volumes (R33), workers."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from app.db import pass_run
+from app.db.reservation import Reservation
+from tests.factories import book_now, make_resource
+from tests.web.conftest import Site
+from tests.web.test_reservation import text
+
+
+def test_hosts_are_shown_with_capacity_and_why_one_is_left_alone(site: Site):
+    with site.database.writing() as session:
+        host = session.merge(site.hosts["c2"])
+        host.suspect_until = datetime.now(UTC) + timedelta(minutes=2)
+        host.last_error = "c2 did not answer within 20 s"
+        session.merge(site.hosts["c1"]).state = "drained"
+    page = text(site.visitor("otto").get("/admin/hosts").text)
+    assert re.search(r"c1 ‖ drained compute 198.18.9.1 8 16 GiB 200 GiB never", page)
+    assert re.search(r"c2 ! suspect compute .* c2 did not answer within 20 s Tried again at [\d:]+ UTC", page)
+    assert "st1 ✓ enabled builder, storage" in page
+    assert "Host c2 does not answer" in text(site.visitor("otto").get("/").text)
+
+
+def test_all_volumes_are_on_one_page_with_owner_size_target_and_host(site: Site):
+    number = book_now(site.database, site.accounts["anna"], name="vc-42")
+    with site.database.reading() as session:
+        frontend = session.get_one(Reservation, number).nodes[0]
+    name = f"lh{number}-frontend-root"
+    target = f"iqn.2026-11.org.leasehold:{name}"
+    storage = site.hosts["st1"]
+    common = {"name": name, "node_id": frontend.id, "have": "present"}
+    make_resource(site.database, storage, number, "file", args={"size_mib": 4096}, **common)
+    make_resource(site.database, storage, number, "tgt", args={"target": target}, **common)
+    make_resource(
+        site.database, storage, number, "file", name=f"lh{number}-frontend-home", args={"size_mib": 1536}
+    )
+    gone = {"want": "absent", "have": "absent"}
+    make_resource(site.database, storage, number, "file", name="lh0-gone", args={"size_mib": 1}, **gone)
+    page = text(site.visitor("otto").get("/admin/volumes").text)
+    assert f"{name} ✓ in place anna vc-42 4 GiB st1 {target} gw1" in page
+    assert f"lh{number}-frontend-home ○ to do anna vc-42 1.5 GiB st1 – no host" in page
+    assert "2 volumes, 5.5 GiB booked" in page
+    assert "lh0-gone" not in page
+
+
+def test_workers_show_their_last_run_and_what_is_left(site: Site):
+    number = book_now(site.database, site.accounts["anna"])
+    now = datetime.now(UTC)
+    with site.database.writing() as session:
+        pass_run.note(session, "network", now - timedelta(seconds=14), now - timedelta(seconds=10), 5, 1)
+    make_resource(site.database, site.hosts["gw1"], number, "vxlan")
+    make_resource(site.database, site.hosts["c1"], number, "vxlan", have="unknown", error_code="timeout")
+    leased = {"lease_owner": "x", "lease_until": now + timedelta(minutes=1)}
+    make_resource(site.database, site.hosts["c2"], number, "vxlan", have="unknown", **leased)
+    make_resource(site.database, site.hosts["c2"], number, "vxlan", have="present")
+    page = text(site.visitor("otto").get("/admin/workers").text)
+    assert re.search(r"network .* UTC \(1\d s ago\) 4.0 s 5 1 3 1 ! 1", page)
+    assert re.search(r"machine never – – – 0 0 0", page)
