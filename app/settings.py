@@ -102,6 +102,8 @@ class Settings:
     site_key_file: str = "/var/lib/leasehold/site.key"
     rolls_dir: str = ""
     host_dir: str = "/var/lib/leasehold"
+    # libvirt, or null: guests that are only files, without disks, for measuring and trying out the rest.
+    hypervisor: str = "libvirt"
     web: Web = field(default_factory=Web)
     booking: Booking = field(default_factory=Booking)
     network: Network = field(default_factory=Network)
@@ -181,6 +183,8 @@ def _convert(value: Any, wanted: Any, where: str) -> Any:
 def _check(settings: Settings) -> None:
     net, times = settings.network, settings.passes
     most = 4094 if net.driver == "vlan" else (1 << 24) - 1
+    if settings.hypervisor not in ("libvirt", "null"):
+        raise SiteError(f"hypervisor is {settings.hypervisor!r}: choose libvirt or null.")
     if net.driver not in ("vlan", "vxlan"):
         raise SiteError(f"network.driver is {net.driver!r}: choose vlan or vxlan.")
     if not 1 <= net.first_id <= net.last_id <= most:

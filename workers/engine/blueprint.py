@@ -82,6 +82,7 @@ class Blueprint:
             volume_driver=settings.storage.volume,
             export_driver=settings.storage.export,
             public_bridge=net.public_bridge,
+            hypervisor=settings.hypervisor,
         )
         rows = lay_out(cluster, lambda fields: self.domain.render(**fields))
         return Laid(rows, secrets.host_public_key(self.site_key, names.key))

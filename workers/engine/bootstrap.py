@@ -20,8 +20,8 @@ from workers.node import install
 
 # What a host of each role is asked to do; its forced command allows these operations and no other.
 ROLE_OPS = {
-    "gateway": ("vxlan", "vlan", "iso", "domain", "report"),
-    "compute": ("vxlan", "vlan", "domain", "report"),
+    "gateway": ("vxlan", "vlan", "iso", "domain", "null", "report"),
+    "compute": ("vxlan", "vlan", "domain", "null", "report"),
     "storage": ("file", "tgt"),
     "builder": ("image",),
 }

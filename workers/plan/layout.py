@@ -61,6 +61,7 @@ class Cluster:
     volume_driver: str
     export_driver: str
     public_bridge: str
+    hypervisor: str = "libvirt"
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ def lay_out(cluster: Cluster, render_domain: RenderDomain) -> list[Row]:
     """
     frontend, computes = cluster.guests[0], cluster.guests[1:]
     links = {name: _link(cluster, name) for name in dict.fromkeys(guest.host for guest in cluster.guests)}
+    if cluster.hypervisor == "null":
+        return [*links.values(), *_null_guests(cluster, links)]
     images = {
         key: _image(cluster, *key) for key in dict.fromkeys((g.storage, g.image) for g in cluster.guests)
     }
@@ -226,3 +229,14 @@ def _domain(
     }
     label = f"guest {guest.name} on {guest.host}"
     return Row(guest.host, "domain", name, label, args, (*(e.key for e in exports), *needs), guest.id)
+
+
+def _null_guests(cluster: Cluster, links: Mapping[str, Row]) -> list[Row]:
+    """The guests of the null hypervisor: no disks, no ISO, nothing to report."""
+    rows: list[Row] = []
+    for guest in cluster.guests:
+        name = cluster.names.domain(guest.name)
+        args = {"domain": name, "vcpus": guest.vcpus, "memory_mib": guest.memory_mib}
+        needs = (links[guest.host].key, *(row.key for row in rows[:1]))
+        rows.append(Row(guest.host, "null", name, f"guest {guest.name} on {guest.host}", args, needs, guest.id))
+    return rows

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from workers.node.ops import domain, file, image, iso, report, tgt, vlan, vxlan
+from workers.node.ops import domain, file, image, iso, null, report, tgt, vlan, vxlan
 from workers.node.ops.shape import Op
 
 OPS: dict[str, Op[Any, Any]] = {
@@ -19,6 +19,7 @@ OPS: dict[str, Op[Any, Any]] = {
     # "open_iscsi": the host logs in, where the hypervisor cannot
     "iso": iso,
     "domain": domain,
+    "null": null,
     # "xen": domains for hosts without hardware virtualization
     "report": report,
     "image": image,
