@@ -104,7 +104,8 @@ class Door:
 
     def run(self, command: Command) -> None:
         """Carry the command out; raises Refused naming the command and why it failed."""
-        with _refusals(self.dir, describe(command), getattr(command, "needs_bytes", 0)):
+        into = command.into if isinstance(command, Exec) else getattr(command, "path", None)
+        with _refusals(into or self.dir, describe(command), getattr(command, "needs_bytes", 0)):
             if isinstance(command, Exec):
                 _check_output(command, run_program(command.argv, command.stdin, command.timeout_s))
             elif isinstance(command, FileCommand):
@@ -249,16 +250,16 @@ def _check_output(command: Exec, output: Output) -> None:
 
 
 @contextmanager
-def _refusals(dir: str, what: str, needs_bytes: int = 0) -> Iterator[None]:
-    """Turn what the operating system refuses into the protocol's errors."""
+def _refusals(path: str, what: str, needs_bytes: int = 0) -> Iterator[None]:
+    """Turn what the operating system refuses into the protocol's errors; `path` is where `what` writes to."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             needs = f", {needs_bytes >> 20} MiB needed" if needs_bytes else ""
+            free = f"{_free(path) >> 20} MiB free{needs}"
             raise Refused(
-                "no_space",
-                f"the disk of {dir} is full ({_free(dir) >> 20} MiB free{needs}); make room there: {what}",
+                "no_space", f"the disk of {path} is full ({free}); make room there: {what}"
             ) from None
         raise Refused("tool_failed", f"{what}: {error.strerror or error}") from None
 
@@ -296,6 +297,8 @@ def _stat(path: str) -> FileSeen | None:
 
 
 def _free(path: str) -> int:
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
     seen = os.statvfs(path)
     return seen.f_bfree * seen.f_frsize
 

@@ -50,7 +50,7 @@ class FileSeen:
 
 @dataclass(frozen=True)
 class Free:
-    """Ask for the bytes still free, for root, in the file system that holds the path."""
+    """Ask for the bytes still free, for root, in the file system that holds the path or is to hold it."""
 
     path: str
 
@@ -150,13 +150,14 @@ class Ask(Protocol):
 class Exec:
     """Run a program that changes something; anything but exit status 0 is an error.
 
-    `stdin` may hold a secret and is never shown. `needs_bytes` is what it is about to write, for the message when
-    the disk is full.
+    `stdin` may hold a secret and is never shown. `into` is the path it writes to and `needs_bytes` how much, for
+    the message when the disk is full.
     """
 
     argv: tuple[str, ...]
     stdin: str | None = field(default=None, repr=False)
     timeout_s: float = 60
+    into: str | None = None
     needs_bytes: int = 0
 
 
@@ -284,7 +285,7 @@ FileCommand = WriteFile | MakeDir | Remove | RemoveTree | SetSize | Rename
 LinkCommand = LinkAdd | LinkSet | LinkDel | FloodAdd | FloodDel
 Command = Exec | FileCommand | LinkCommand | TgtAccount | Detach | EndJob
 
-_HIDDEN = {"stdin", "text", "password", "needs_bytes", "timeout_s", "mode", "environment"}
+_HIDDEN = {"stdin", "text", "password", "into", "needs_bytes", "timeout_s", "mode", "environment"}
 
 
 def describe(command: Command) -> str:

@@ -68,7 +68,7 @@ def lock(args: Args) -> str:
 def observe(args: Args, ask: Ask) -> Seen:
     """Sizes only; the content is never read."""
     image = ask(Stat(args.image)) if args.image else None
-    return Seen(ask(Stat(args.path)), ask(Stat(args.part)), image, ask(Free(args.dir)))
+    return Seen(ask(Stat(args.path)), ask(Stat(args.part)), image, ask(Free(f"{args.dir}/volumes")))
 
 
 def plan(want: str, args: Args, seen: Seen) -> list[Command]:
@@ -105,9 +105,9 @@ def _make(args: Args, seen: Seen) -> list[Command]:
     if seen.free < needs:
         raise Refused(
             "no_space",
-            f"the disk of {args.dir} has {seen.free // MIB} MiB free and volume {args.volume} needs "
+            f"the disk of {args.dir}/volumes has {seen.free // MIB} MiB free and volume {args.volume} needs "
             f"{needs // MIB} MiB to begin with: make room there or use another storage host",
         )
     clone = ("cp", "--sparse=always", "--reflink=auto", "--", args.image or "", args.part)
-    copy: list[Command] = [Exec(clone, timeout_s=CLONE_TIMEOUT_S, needs_bytes=needs)] if args.image else []
+    copy: list[Command] = [Exec(clone, None, CLONE_TIMEOUT_S, args.part, needs)] if args.image else []
     return [*copy, SetSize(args.part, args.size), Rename(args.part, args.path)]

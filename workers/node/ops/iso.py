@@ -33,7 +33,7 @@ from workers.node.steps import (
 
 MAX_FILES = 500
 MAX_BYTES = 4 << 20
-_LABEL = re.compile(r"[A-Za-z0-9_-]{1,16}")  # Joliet holds 16 characters
+_LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,15}")  # Joliet holds 16 characters
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def parse(raw: Mapping[str, Any], remit: Remit) -> Args:
     iso, label, files = names.take(raw, iso=str, label=str, files=dict)
     names.marked(iso, remit, "iso")
     if not _LABEL.fullmatch(label):
-        raise names.bad(f"label must be 1 to 16 letters, digits, _ or -, not {names.show(label)}")
+        raise names.bad(f"label must be 1 to 16 letters, digits, _ or - (not first), not {names.show(label)}")
     names.within(len(files), 1, MAX_FILES, "the number of files")
     for path, text in files.items():
         names.file_name(path, "a file's name")
@@ -134,7 +134,7 @@ def plan(want: str, args: Args, seen: Seen) -> list[Command]:
         MakeDir(f"{args.dir}/iso", 0o711),
         *map(MakeDir, folders),
         *(WriteFile(f"{args.staging}/{path}", text) for path, text in args.files),
-        Exec(_xorriso(args)),
+        Exec(_xorriso(args), into=args.part),
         *([Remove(args.hash_path)] if seen.digest is not None else []),
         Rename(args.part, args.path),
         WriteFile(args.hash_path, args.digest + "\n"),
