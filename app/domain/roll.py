@@ -40,7 +40,7 @@ class Roll:
 
 
 def parse(folder: str, roll_toml: str, files: Mapping[str, str]) -> Roll:
-    """The roll of one folder; `files` are its other files by path relative to the folder. RollError says what is wrong."""
+    """The roll of one folder; `files` are its other files by path in it. RollError says what is wrong."""
     where = f"rolls/{folder}/roll.toml"
     try:
         data = tomllib.loads(roll_toml)

@@ -115,7 +115,8 @@ def _settings(
     rolls: Sequence[Roll], files: Mapping[str, str], suite: str, mirror: str, security_mirror: str
 ) -> dict[str, str]:
     """class/BASE.var and the guest's package sources, with the name of the base archive they lead to."""
-    sources = f"deb {mirror} {suite} main\ndeb {mirror} {suite}-updates main\ndeb {security_mirror} {suite}-security main\n"
+    origins = [(mirror, suite), (mirror, f"{suite}-updates"), (security_mirror, f"{suite}-security")]
+    sources = "".join(f"deb {url} {name} main\n" for url, name in origins)
     packages = ",".join(sorted({name for roll in rolls for name in roll.packages.get("base", ())}))
     base_files = sorted(
         (path, text) for path, text in files.items() if path.startswith(("base/", "hooks/extrbase."))

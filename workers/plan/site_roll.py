@@ -10,8 +10,12 @@ https://cloudinit.readthedocs.io/en/latest/reference/datasources/nocloud.html an
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+
+# Not printable in YAML 1.1, or a line break there: https://yaml.org/spec/1.1/#c-printable
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 @dataclass(frozen=True)
@@ -121,4 +125,6 @@ def _network_config(site: Site) -> dict[str, object]:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    """JSON that is YAML too: raw where YAML knows no pair of surrogates, escaped where YAML takes no raw character."""
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    return _NOT_IN_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from configure import KEYS, LIB, load_rolls, read_site  # noqa: E402
+from configure import KEYS, LIB, load_rolls, read_site
 
 PAUSE_S = 3
 PATIENCE_S = 600  # nodes may take this long to come up before the test is reported as failed
@@ -41,18 +41,27 @@ def run(argv: list[str], *, text: str = "", timeout: int = 60) -> str:
 def visit_script(site: dict) -> str:
     """What a node is asked: the token in /home, every user's number, a file of the first user's, the way outside."""
     lines = [f"echo home $(cat {TOKEN})"]
-    lines += [f"echo user {shlex.quote(user['name'])} $(id -u {shlex.quote(user['name'])})" for user in site["users"]]
+    lines += [
+        f"echo user {shlex.quote(user['name'])} $(id -u {shlex.quote(user['name'])})"
+        for user in site["users"]
+    ]
     for user in site["users"][:1]:
         name = shlex.quote(user["name"])
-        lines.append(f'runuser -u {name} -- sh -c "hostname > /home/{name}/.leasehold-check" && '
-                     f"echo wrote $(cat /home/{name}/.leasehold-check)")
-    lines.append(f"ping -q -c 1 -W 5 {shlex.quote(site['outside_check'])} > /dev/null && echo outside reached")
+        lines.append(
+            f'runuser -u {name} -- sh -c "hostname > /home/{name}/.leasehold-check" && '
+            f"echo wrote $(cat /home/{name}/.leasehold-check)"
+        )
+    lines.append(
+        f"ping -q -c 1 -W 5 {shlex.quote(site['outside_check'])} > /dev/null && echo outside reached"
+    )
     return "\n".join(lines) + "\n"
 
 
 def visit(site: dict, node: str) -> list[str]:
     options = ["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=20"]
-    output = run(["ssh", *options, "-i", str(KEYS / "cluster"), f"root@{node}", "sh", "-s"], text=visit_script(site))
+    output = run(
+        ["ssh", *options, "-i", str(KEYS / "cluster"), f"root@{node}", "sh", "-s"], text=visit_script(site)
+    )
     return output.splitlines()
 
 
@@ -60,8 +69,14 @@ def judge(site: dict, token: str, seen: dict[str, list[str]]) -> list[tuple[str,
     """(check, nodes that fail it) from what the visits brought back. Pure."""
     users = [f"user {user['name']} {user['uid']}" for user in site["users"]]
     return [
-        ("home", [node for node, lines in seen.items()
-                  if f"home {token}" not in lines or (users and f"wrote {node}" not in lines)]),
+        (
+            "home",
+            [
+                node
+                for node, lines in seen.items()
+                if f"home {token}" not in lines or (users and f"wrote {node}" not in lines)
+            ],
+        ),
         ("users", [node for node, lines in seen.items() if not set(users) <= set(lines)]),
         ("outside", [node for node, lines in seen.items() if "outside reached" not in lines]),
     ]
@@ -104,7 +119,12 @@ def attempt(site: dict, checks: list[tuple[str, Callable[[], str]]]) -> list[dic
 
 def main() -> int:
     site = read_site()
-    checks = [pair for roll in load_rolls() if hasattr(roll, "checks") for pair in roll.checks(site, run, CheckFailed)]
+    checks = [
+        pair
+        for roll in load_rolls()
+        if hasattr(roll, "checks")
+        for pair in roll.checks(site, run, CheckFailed)
+    ]
     deadline = time.monotonic() + PATIENCE_S
     said = None
     while True:

@@ -17,7 +17,6 @@ import importlib.util
 import json
 import os
 import pwd
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -43,7 +42,9 @@ def load_rolls(folder: Path = LIB / "site.d") -> list:
 def read_site() -> dict:
     """The site roll with the names of the frontend's interfaces, found by their MAC addresses."""
     site = json.loads((SITE / "site.json").read_text())
-    by_mac = {(path / "address").read_text().strip().lower(): path.name for path in Path("/sys/class/net").iterdir()}
+    by_mac = {
+        (path / "address").read_text().strip().lower(): path.name for path in Path("/sys/class/net").iterdir()
+    }
     for side in ("private", "public"):
         site[f"{side}_interface"] = by_mac[site["frontend"][f"{side}_mac"].lower()]
     return site
@@ -84,8 +85,10 @@ def files_of(roll, side: str, site: dict) -> dict[str, tuple[int, str, bytes]]:
 
 def give_identity(site: dict, rolls: list, secrets: dict[str, bytes]) -> None:
     """Write what the compute nodes read: their names, the users, all rolls' files, and the list of units to start."""
-    known = [f"{site['frontend']['name']},{site['frontend']['private_address']} "
-             + " ".join(Path("/etc/ssh/ssh_host_ed25519_key.pub").read_text().split()[:2])]
+    known = [
+        f"{site['frontend']['name']},{site['frontend']['private_address']} "
+        + " ".join(Path("/etc/ssh/ssh_host_ed25519_key.pub").read_text().split()[:2])
+    ]
     for node in site["nodes"]:
         key = KEYS / node["name"]
         known.append(f"{node['name']},{node['address']} " + " ".join(make_key(key, node["name"]).split()[:2]))
@@ -93,8 +96,14 @@ def give_identity(site: dict, rolls: list, secrets: dict[str, bytes]) -> None:
     known_text = ("\n".join(known) + "\n").encode()
     write(Path("/etc/ssh/ssh_known_hosts"), 0o644, "root", known_text)
 
-    files = {"/etc/ssh/ssh_known_hosts": (0o644, "root", known_text),
-             "/root/.ssh/authorized_keys": (0o600, "root", (make_key(KEYS / "cluster", "cluster") + "\n").encode())}
+    files = {
+        "/etc/ssh/ssh_known_hosts": (0o644, "root", known_text),
+        "/root/.ssh/authorized_keys": (
+            0o600,
+            "root",
+            (make_key(KEYS / "cluster", "cluster") + "\n").encode(),
+        ),
+    }
     for roll in rolls:
         files |= files_of(roll, "nodes", site)
         for name, (path, mode, owner) in getattr(roll, "SECRETS", {}).items():
@@ -147,7 +156,12 @@ def main() -> int:
         for argv in getattr(roll, "STEPS", []):
             run(argv)
     uptime = float(Path("/proc/uptime").read_text().split()[0])
-    run([str(LIB / "report"), json.dumps({"event": "ready", "node": site["frontend"]["name"], "uptime_s": round(uptime, 1)})])
+    run(
+        [
+            str(LIB / "report"),
+            json.dumps({"event": "ready", "node": site["frontend"]["name"], "uptime_s": round(uptime, 1)}),
+        ]
+    )
     return 0
 
 

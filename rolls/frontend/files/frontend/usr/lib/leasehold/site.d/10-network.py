@@ -37,7 +37,10 @@ table inet leasehold {{
 
 def hosts(site: dict) -> str:
     """/etc/hosts, the same on every machine of the cluster."""
-    rows = ["127.0.0.1\tlocalhost", f"{site['frontend']['private_address']}\t{site['frontend']['name']} leasehold-frontend"]
+    rows = [
+        "127.0.0.1\tlocalhost",
+        f"{site['frontend']['private_address']}\t{site['frontend']['name']} leasehold-frontend",
+    ]
     return "\n".join(rows + [f"{node['address']}\t{node['name']}" for node in site["nodes"]]) + "\n"
 
 
@@ -46,12 +49,19 @@ def dnsmasq(site: dict) -> str:
     network = ipaddress.ip_network(site["private_network"])
     address = site["frontend"]["private_address"]
     rows = [
-        "bind-dynamic", f"interface={site['private_interface']}", f"except-interface={site['public_interface']}",
-        "no-resolv", "domain-needed", "bogus-priv",
+        "bind-dynamic",
+        f"interface={site['private_interface']}",
+        f"except-interface={site['public_interface']}",
+        "no-resolv",
+        "domain-needed",
+        "bogus-priv",
         *[f"server={server}" for server in site["dns"]],
         f"dhcp-range={network.network_address},static,{network.netmask},infinite",
-        "dhcp-authoritative", "dhcp-leasefile=/run/leasehold/dnsmasq.leases", "no-ping",
-        f"dhcp-option=option:router,{address}", f"dhcp-option=option:dns-server,{address}",
+        "dhcp-authoritative",
+        "dhcp-leasefile=/run/leasehold/dnsmasq.leases",
+        "no-ping",
+        f"dhcp-option=option:router,{address}",
+        f"dhcp-option=option:dns-server,{address}",
         f"dhcp-option=option:mtu,{site['mtu']}",
         *[f"dhcp-host={node['mac']},{node['name']},{node['address']},infinite" for node in site["nodes"]],
     ]
@@ -60,7 +70,9 @@ def dnsmasq(site: dict) -> str:
 
 def frontend(site: dict) -> dict:
     resolv = "".join(f"nameserver {server}\n" for server in site["dns"])
-    rules = NFT.format(private=site["private_interface"], public=site["public_interface"], network=site["private_network"])
+    rules = NFT.format(
+        private=site["private_interface"], public=site["public_interface"], network=site["private_network"]
+    )
     return {
         "/etc/hosts": (0o644, "root", hosts(site)),
         "/etc/resolv.conf": (0o644, "root", resolv),

@@ -9,6 +9,11 @@ NODE_UNITS = ["home.mount"]
 def frontend(site: dict) -> dict:
     network = site["private_network"]
     # The identity holds the cluster's secrets: readable by root alone, and only from a privileged port of a node.
-    return {"/etc/exports": (0o644, "root",
-        f"/home {network}(rw,sync,no_subtree_check,root_squash,sec=sys)\n"
-        f"/srv/leasehold {network}(ro,sync,no_subtree_check,no_root_squash,secure,sec=sys)\n")}
+    return {
+        "/etc/exports": (
+            0o644,
+            "root",
+            f"/home {network}(rw,sync,no_subtree_check,root_squash,sec=sys)\n"
+            f"/srv/leasehold {network}(ro,sync,no_subtree_check,no_root_squash,secure,sec=sys)\n",
+        )
+    }

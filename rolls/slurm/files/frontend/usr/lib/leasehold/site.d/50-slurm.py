@@ -35,11 +35,18 @@ PartitionName=main Nodes={names} Default=YES MaxTime=INFINITE State=UP
 
 def slurm_conf(site: dict) -> str:
     """slurm.conf; a node's memory less what the kernel keeps for itself, else Slurm drains it for having too little."""
-    nodes = [f"NodeName={node['name']} NodeAddr={node['address']} CPUs={node['vcpus']} "
-             f"RealMemory={node['memory_mib'] * 3 // 4} State=UNKNOWN" for node in site["nodes"]]
-    return CONF.format(cluster=site["cluster"], name=site["frontend"]["name"],
-                       address=site["frontend"]["private_address"], nodes="\n".join(nodes),
-                       names=",".join(node["name"] for node in site["nodes"]))
+    nodes = [
+        f"NodeName={node['name']} NodeAddr={node['address']} CPUs={node['vcpus']} "
+        f"RealMemory={node['memory_mib'] * 3 // 4} State=UNKNOWN"
+        for node in site["nodes"]
+    ]
+    return CONF.format(
+        cluster=site["cluster"],
+        name=site["frontend"]["name"],
+        address=site["frontend"]["private_address"],
+        nodes="\n".join(nodes),
+        names=",".join(node["name"] for node in site["nodes"]),
+    )
 
 
 def frontend(site: dict) -> dict:
@@ -64,7 +71,15 @@ def checks(site: dict, run, failed) -> list:
 
     def job() -> str:
         user = ["runuser", "-u", site["users"][0]["name"], "--"] if site["users"] else []
-        argv = ["srun", "--chdir=/tmp", f"--nodes={len(names)}", f"--ntasks={len(names)}", "--ntasks-per-node=1", "hostname"]
+        count = len(names)
+        argv = [
+            "srun",
+            "--chdir=/tmp",
+            f"--nodes={count}",
+            f"--ntasks={count}",
+            "--ntasks-per-node=1",
+            "hostname",
+        ]
         answers = sorted(run([*user, *argv], timeout=120).split())
         if answers != names:
             raise failed(f"hostname ran on {', '.join(answers)} and not on {', '.join(names)}")
