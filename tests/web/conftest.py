@@ -89,10 +89,15 @@ def new_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
             accounts = {name: make_login(database, name, role) for name, role in ROLES.items()}
             base = cleanup.enter_context(served(app))
             site = Site(base, app, database, settings, hosts, accounts)
-            cleanup.callback(lambda: [visitor.session.close() for visitor in site.visitors.values()])
+            cleanup.callback(_close, site)
             return site
 
         yield make
+
+
+def _close(site: Site) -> None:
+    for visitor in site.visitors.values():
+        visitor.session.close()
 
 
 @pytest.fixture

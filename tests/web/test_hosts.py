@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from app.db import pass_run
 from app.db.reservation import Reservation
@@ -34,13 +35,13 @@ def test_all_volumes_are_on_one_page_with_owner_size_target_and_host(site: Site)
     name = f"lh{number}-frontend-root"
     target = f"iqn.2026-11.org.leasehold:{name}"
     storage = site.hosts["st1"]
-    common = {"name": name, "node_id": frontend.id, "have": "present"}
+    common: dict[str, Any] = {"name": name, "node_id": frontend.id, "have": "present"}
     make_resource(site.database, storage, number, "file", args={"size_mib": 4096}, **common)
     make_resource(site.database, storage, number, "tgt", args={"target": target}, **common)
     make_resource(
         site.database, storage, number, "file", name=f"lh{number}-frontend-home", args={"size_mib": 1536}
     )
-    gone = {"want": "absent", "have": "absent"}
+    gone: dict[str, Any] = {"want": "absent", "have": "absent"}
     make_resource(site.database, storage, number, "file", name="lh0-gone", args={"size_mib": 1}, **gone)
     page = text(site.visitor("otto").get("/admin/volumes").text)
     assert f"{name} ✓ in place anna vc-42 4 GiB st1 {target} gw1" in page
@@ -56,7 +57,7 @@ def test_workers_show_their_last_run_and_what_is_left(site: Site):
         pass_run.note(session, "network", now - timedelta(seconds=14), now - timedelta(seconds=10), 5, 1)
     make_resource(site.database, site.hosts["gw1"], number, "vxlan")
     make_resource(site.database, site.hosts["c1"], number, "vxlan", have="unknown", error_code="timeout")
-    leased = {"lease_owner": "x", "lease_until": now + timedelta(minutes=1)}
+    leased: dict[str, Any] = {"lease_owner": "x", "lease_until": now + timedelta(minutes=1)}
     make_resource(site.database, site.hosts["c2"], number, "vxlan", have="unknown", **leased)
     make_resource(site.database, site.hosts["c2"], number, "vxlan", have="present")
     page = text(site.visitor("otto").get("/admin/workers").text)

@@ -33,8 +33,8 @@ def counted(site: Site) -> Iterator[list[str]]:
 
 def fill(site: Site, rows: int) -> int:
     """`rows` more of everything; the id of a reservation with that many nodes and steps."""
-    for host in range(rows):
-        make_host(site.database, f"h{rows}-{host}", "compute", "gateway")
+    for index in range(rows):
+        make_host(site.database, f"h{rows}-{index}", "compute", "gateway")
     for _ in range(rows):
         book_now(site.database, site.accounts["anna"], node_count=1, memory_mib=384)
     number = book_now(site.database, site.accounts["anna"], node_count=rows, memory_mib=384)
