@@ -21,7 +21,7 @@ if [ ! -s "$base_archive" ]; then
     fi
 fi
 echo "Unpacking the base archive $BASE_ARCHIVE"
-tar -xp --numeric-owner --xattrs -C "$FAI_ROOT" -f "$base_archive" || die "cannot unpack $base_archive"
+tar -xp --numeric-owner --xattrs --xattrs-include='*' -C "$FAI_ROOT" -f "$base_archive" || die "cannot unpack $base_archive"
 cp "$LOGDIR/fstab" "$FAI_ROOT/etc/fstab"
 # From here on the loop device goes away by itself when its last user does, however this build may end.
 losetup -d "/dev/$disklist"
