@@ -7,6 +7,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -75,7 +76,7 @@ def test_a_drained_host_takes_nothing_new(database: Database) -> None:
 def test_slots_that_touch_share_the_room(database: Database) -> None:
     make_site(database)
     account = make_account(database)
-    whole = {"node_count": 2, "memory_mib": 16_000}
+    whole: dict[str, Any] = {"node_count": 2, "memory_mib": 16_000}
     book(database, account, name="first", **whole)
     with pytest.raises(NoRoom):
         book(database, account, name="second", start=NOW + HOUR / 2, end=NOW + 2 * HOUR, **whole)

@@ -238,5 +238,7 @@ def _null_guests(cluster: Cluster, links: Mapping[str, Row]) -> list[Row]:
         name = cluster.names.domain(guest.name)
         args = {"domain": name, "vcpus": guest.vcpus, "memory_mib": guest.memory_mib}
         needs = (links[guest.host].key, *(row.key for row in rows[:1]))
-        rows.append(Row(guest.host, "null", name, f"guest {guest.name} on {guest.host}", args, needs, guest.id))
+        rows.append(
+            Row(guest.host, "null", name, f"guest {guest.name} on {guest.host}", args, needs, guest.id)
+        )
     return rows

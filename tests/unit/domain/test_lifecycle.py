@@ -19,7 +19,7 @@ MOMENT = timedelta(microseconds=1)
 
 
 def standing(state: str, **over: Any) -> Standing:
-    values = {
+    values: dict[str, Any] = {
         "start_at": START,
         "end_at": END,
         "hold_until": START,
