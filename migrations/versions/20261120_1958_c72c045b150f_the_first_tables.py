@@ -124,7 +124,7 @@ def upgrade() -> None:
         sa.Column("request_key", sa.String(length=64), nullable=True),
         sa.Column("why", sa.String(length=2000), nullable=True),
         sa.CheckConstraint(
-            "state IN ('requested', 'approved', 'building', 'ready', 'suspended', 'ending', 'ended', 'rejected', 'cancelled', 'expired')",
+            "state IN ('requested', 'approved', 'building', 'ready', 'suspended', 'ending', 'ended', 'rejected', 'cancelled', 'expired')",  # noqa: E501
             name=op.f("ck_reservation_state"),
         ),
         sa.CheckConstraint("home_gib > 0", name=op.f("ck_reservation_home")),
