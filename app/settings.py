@@ -31,7 +31,11 @@ class Web:
 
 @dataclass(frozen=True)
 class Booking:
-    """How long a request is held unanswered, how early building starts, and the most one may ask for."""
+    """How long a request is held unanswered, how early building starts, and the most one may ask for.
+
+    `gap_s` is kept free on whatever a cluster used before the next may have it. A host lends `vcpu_ratio` times its
+    processors and `memory_ratio` times its memory.
+    """
 
     hold_hours: int = 72
     lead_s: int = 600
@@ -40,6 +44,11 @@ class Booking:
     frontend_vcpus: int = 1
     frontend_memory_mib: int = 1024
     frontend_disk_gib: int = 4
+    # Counted against what gateways declare; 0: not counted.
+    frontend_bandwidth_mbit: int = 0
+    gap_s: int = 0
+    vcpu_ratio: float = 1.0
+    memory_ratio: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -181,10 +190,14 @@ def _convert(value: Any, wanted: Any, where: str) -> Any:
 
 
 def _check(settings: Settings) -> None:
-    net, times = settings.network, settings.passes
+    net, times, book = settings.network, settings.passes, settings.booking
     most = 4094 if net.driver == "vlan" else (1 << 24) - 1
     if settings.hypervisor not in ("libvirt", "null"):
         raise SiteError(f"hypervisor is {settings.hypervisor!r}: choose libvirt or null.")
+    if not (0 < book.vcpu_ratio <= 64 and 0 < book.memory_ratio <= 4):
+        raise SiteError("booking.vcpu_ratio must lie in 0..64 and booking.memory_ratio in 0..4, above 0.")
+    if not 0 <= book.gap_s <= 86_400 or book.frontend_bandwidth_mbit < 0:
+        raise SiteError("booking.gap_s must lie in 0..86400, booking.frontend_bandwidth_mbit not below 0.")
     if net.driver not in ("vlan", "vxlan"):
         raise SiteError(f"network.driver is {net.driver!r}: choose vlan or vxlan.")
     if not 1 <= net.first_id <= net.last_id <= most:

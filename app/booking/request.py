@@ -4,30 +4,23 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy.orm import Session
+from sqlalchemy import insert
 
-from app.db import event, ledger, reservation, site
+from app.booking import room
+from app.db import event, ledger, reservation
 from app.db.account import Account
 from app.db.base import Database
-from app.db.ledger import Allocation
 from app.db.reservation import ClusterUser, Node, Reservation
-from app.domain import capacity
-from app.domain.errors import InvalidRequest, NoRoom
-from app.domain.placement import Candidate, Part, Placement, place
+from app.domain.errors import InvalidRequest
+from app.domain.placement import Placement
 from app.domain.request import Limits, Request, validate
-from app.domain.slot import Slot
 from app.settings import Settings
 
 # Cluster users get uids from here on: above what Debian gives to accounts made by hand on a fresh system.
 FIRST_UID = 2001
-# Pool resources are held by the site as a whole.
-SITE = "site"
-# What a guest costs its host beyond the memory it sees: QEMU's own, measured on guests of 512 and 1024 MiB.
-GUEST_OVERHEAD_MIB = 96
 
 
 def limits(settings: Settings) -> Limits:
@@ -65,13 +58,16 @@ def request(
             raise InvalidRequest(
                 {"name": f"There is a cluster called {wanted.name!r} already. Choose another name."}
             )
-        parts = _parts(wanted, settings)
-        placement = _place(session, settings, parts, wanted.slot, now)
-        row = _rows(wanted, settings, account, placement, now)
+        groups = room.groups(wanted.shape, settings)
+        slot = room.occupied(settings, wanted.slot)
+        placement = room.find(session, settings, groups, slot, now, name=wanted.name)
+        row = _row(wanted, settings, account, now)
         row.request_key = key
         session.add(row)
         session.flush()
-        _allocate(session, row.id, parts, placement, wanted.slot)
+        session.execute(insert(Node), _nodes(wanted, settings, placement, row.id))
+        session.execute(insert(ClusterUser), _users(wanted, row.id))
+        ledger.take(session, row.id, room.amounts(groups, placement), slot)
         event.record(
             session,
             now,
@@ -83,71 +79,7 @@ def request(
         return row.id
 
 
-def _parts(wanted: Request, settings: Settings) -> list[Part]:
-    """What has to find a place: each guest's machine, and all disks together on one storage host."""
-    front = settings.booking
-    frontend_disk = max(front.frontend_disk_gib, wanted.disk_gib)
-    machines = [
-        Part(
-            "frontend",
-            "gateway",
-            {"vcpu": front.frontend_vcpus, "memory_mib": front.frontend_memory_mib + GUEST_OVERHEAD_MIB},
-        )
-    ]
-    machines += [
-        Part(name, "compute", {"vcpu": wanted.vcpus, "memory_mib": wanted.memory_mib + GUEST_OVERHEAD_MIB})
-        for name in wanted.node_names
-    ]
-    gib = frontend_disk + wanted.home_gib + wanted.disk_gib * len(wanted.node_names)
-    return [*machines, Part("disks", "storage", {"disk_mib": gib * 1024})]
-
-
-def _place(session: Session, settings: Settings, parts: list[Part], slot: Slot, now: datetime) -> Placement:
-    hosts = [host for host in site.hosts(session) if host.state == "enabled"]
-    have: dict[tuple[int | str, str], int] = {}
-    for host in hosts:
-        have[host.id, "vcpu"] = host.vcpus
-        have[host.id, "memory_mib"] = host.memory_mib
-        have[host.id, "disk_mib"] = host.disk_mib
-    net = settings.network
-    have[SITE, "network_id"] = net.last_id - net.first_id + 1
-    first, last = (int(ipaddress.IPv4Address(a)) for a in (net.public_first, net.public_last))
-    have[SITE, "public_address"] = last - first + 1
-    free = capacity.free(have, ledger.taken(session, slot, now), slot)
-    if not free[SITE, "network_id"]:
-        raise NoRoom(["No private network is free in this slot: all network IDs of the site are taken."])
-    if not free[SITE, "public_address"]:
-        raise NoRoom(["No public address is free in this slot."])
-    return place(parts, [Candidate(host.id, host.name, host.role_names) for host in hosts], free)
-
-
-def _rows(
-    wanted: Request, settings: Settings, account: Account, placement: Placement, now: datetime
-) -> Reservation:
-    front, disks = settings.booking, placement.hosts["disks"]
-    frontend = Node(
-        position=0,
-        name="frontend",
-        kind="frontend",
-        vcpus=front.frontend_vcpus,
-        memory_mib=front.frontend_memory_mib,
-        disk_gib=max(front.frontend_disk_gib, wanted.disk_gib),
-        host_id=placement.hosts["frontend"],
-        storage_id=disks,
-    )
-    computes = [
-        Node(
-            position=position,
-            name=name,
-            kind="compute",
-            vcpus=wanted.vcpus,
-            memory_mib=wanted.memory_mib,
-            disk_gib=wanted.disk_gib,
-            host_id=placement.hosts[name],
-            storage_id=disks,
-        )
-        for position, name in enumerate(wanted.node_names, start=1)
-    ]
+def _row(wanted: Request, settings: Settings, account: Account, now: datetime) -> Reservation:
     return Reservation(
         name=wanted.name,
         owner_id=account.id,
@@ -157,36 +89,46 @@ def _rows(
         home_gib=wanted.home_gib,
         rolls=list(wanted.rolls),
         note=wanted.note,
+        policy=wanted.policy,
+        tags=list(wanted.tags),
         requested_at=now,
         # An answer that comes after the start still counts for an hour: the slot may have been asked for at once.
         hold_until=min(
             now + settings.hold, max(wanted.slot.start, now + timedelta(hours=1)), wanted.slot.end
         ),
         why="Waits for approval by a cluster provider.",
-        nodes=[frontend, *computes],
-        users=[
-            ClusterUser(name=user.name, uid=FIRST_UID + i, keys=list(user.keys))
-            for i, user in enumerate(wanted.users)
-        ],
     )
 
 
-def _allocate(
-    session: Session, reservation_id: int, parts: list[Part], placement: Placement, slot: Slot
-) -> None:
-    amounts: dict[tuple[int | None, str], int] = {(None, "network_id"): 1, (None, "public_address"): 1}
-    for part in parts:
-        for resource, amount in part.needs.items():
-            key = (placement.hosts[part.name], resource)
-            amounts[key] = amounts.get(key, 0) + amount
-    session.add_all(
-        Allocation(
-            reservation_id=reservation_id,
-            host_id=host_id,
-            resource=resource,
-            amount=amount,
-            start_at=slot.start,
-            end_at=slot.end,
-        )
-        for (host_id, resource), amount in amounts.items()
+def _nodes(
+    wanted: Request, settings: Settings, placement: Placement, reservation_id: int
+) -> list[dict[str, object]]:
+    front, hosts = settings.booking, placement.hosts
+    frontend = (
+        front.frontend_vcpus,
+        front.frontend_memory_mib,
+        room.frontend_disk_gib(wanted.shape, settings),
     )
+    compute = (wanted.vcpus, wanted.memory_mib, wanted.disk_gib)
+    return [
+        {
+            "reservation_id": reservation_id,
+            "position": position,
+            "name": name,
+            "kind": "compute" if position else "frontend",
+            "vcpus": vcpus,
+            "memory_mib": memory_mib,
+            "disk_gib": disk_gib,
+            "host_id": hosts[name],
+            "storage_id": hosts["disks"],
+        }
+        for position, name in enumerate(("frontend", *wanted.node_names))
+        for vcpus, memory_mib, disk_gib in [compute if position else frontend]
+    ]
+
+
+def _users(wanted: Request, reservation_id: int) -> list[dict[str, object]]:
+    return [
+        {"reservation_id": reservation_id, "name": user.name, "uid": uid, "keys": list(user.keys)}
+        for uid, user in enumerate(wanted.users, start=FIRST_UID)
+    ]

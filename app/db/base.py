@@ -18,7 +18,6 @@ from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 LEDGER_LOCK = 0x1EA5E401D
 # How long a SQLite writer waits for its turn. A write transaction takes milliseconds.
 SQLITE_BUSY_MS = 20_000
-SQLITE_TIME = "%Y-%m-%d %H:%M:%S.%f"
 
 
 class Base(DeclarativeBase):
@@ -50,13 +49,16 @@ class Utc(TypeDecorator[datetime]):
         if value.tzinfo is None:
             raise ValueError("naive time on its way into the database")
         value = value.astimezone(UTC)
-        return value.strftime(SQLITE_TIME) if dialect.name == "sqlite" else value
+        if dialect.name != "sqlite":
+            return value
+        return value.replace(tzinfo=None).isoformat(" ", "microseconds")
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
         if isinstance(value, str):
-            return datetime.strptime(value, SQLITE_TIME).replace(tzinfo=UTC)
+            # Fifteen times faster than strptime, which counts where thousands of allocations are read.
+            return datetime.fromisoformat(f"{value}+00:00")
         return value.astimezone(UTC)
 
 

@@ -4,10 +4,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, or_, select, text, update
+from sqlalchemy import (
+    CheckConstraint,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    SmallInteger,
+    String,
+    and_,
+    insert,
+    select,
+    text,
+    union_all,
+    update,
+)
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.db.base import Base, Utc
@@ -16,6 +31,21 @@ from app.domain.slot import Slot
 
 # A cluster whose end has passed but which still stands on hosts is taken to need this much longer.
 OVERDUE = timedelta(hours=1)
+# Classes of length. Whatever overlaps a slot and is at most SPANS[n] long began at most SPANS[n] before the slot, so
+# that one index range for each class finds it, and neither the past nor the far future is read.
+SPANS = tuple(timedelta(hours=hours) for hours in (1, 4, 24, 7 * 24, 31 * 24, 124 * 24, 400 * 24))
+SITE = "site"
+HELD = text("released_at IS NULL")
+
+
+def span_of(start: datetime, end: datetime) -> int:
+    """The number of the shortest class of length that [start, end) fits into."""
+    return bisect_left(SPANS, end - start)
+
+
+def _span(context: Any) -> int:
+    row = context.get_current_parameters()
+    return span_of(row["start_at"], row["end_at"])
 
 
 class Allocation(Base):
@@ -28,15 +58,17 @@ class Allocation(Base):
     __table_args__ = (
         CheckConstraint("amount > 0", name="amount"),
         CheckConstraint("start_at < end_at", name="slot"),
+        Index("ix_allocation_held", "end_at", "start_at", sqlite_where=HELD, postgresql_where=HELD),
+        Index("ix_allocation_span", "span", "start_at", sqlite_where=HELD, postgresql_where=HELD),
         Index(
-            "ix_allocation_held",
-            "end_at",
+            "ix_allocation_host_span",
+            "host_id",
+            "span",
             "start_at",
-            sqlite_where=text("released_at IS NULL"),
-            postgresql_where=text("released_at IS NULL"),
+            sqlite_where=HELD,
+            postgresql_where=HELD,
         ),
         Index("ix_allocation_reservation_id", "reservation_id"),
-        Index("ix_allocation_host_id", "host_id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -46,27 +78,74 @@ class Allocation(Base):
     amount: Mapped[int]
     start_at: Mapped[datetime] = mapped_column(Utc)
     end_at: Mapped[datetime] = mapped_column(Utc)
+    # The class of its length, see SPANS; who changes a time by an UPDATE writes it anew.
+    span: Mapped[int] = mapped_column(SmallInteger, default=_span)
     released_at: Mapped[datetime | None] = mapped_column(Utc)
 
 
-def taken(session: Session, slot: Slot, now: datetime) -> list[Taken]:
-    """Everything that is taken at some moment of `slot`; what is overdue is stretched to OVERDUE from now."""
-    a = Allocation
-    # What is over already counts only for slots that begin before it can be expected to be gone.
-    overdue = now if slot.start < now + OVERDUE else datetime.min.replace(tzinfo=UTC)
-    rows = session.execute(
-        select(a.host_id, a.resource, a.amount, a.start_at, a.end_at).where(
-            a.released_at.is_(None),
-            a.start_at < slot.end,
-            or_(a.end_at > slot.start, a.end_at <= overdue),
-        )
-    )
+def taken(session: Session, slot: Slot, now: datetime, hosts: Collection[int] | None = None) -> list[Taken]:
+    """Everything that is taken at some moment of `slot`, of these hosts (None: all) and of the site's pools.
+
+    What is overdue is stretched to OVERDUE from now.
+    """
     return [
-        Taken(
-            host if host is not None else "site", resource, amount, start, end if end > now else now + OVERDUE
-        )
-        for host, resource, amount, start, end in rows
+        Taken(SITE if host is None else host, resource, amount, start, end if end > now else now + OVERDUE)
+        for host, resource, amount, start, end, _ in _overlapping(session, slot, now, hosts)
     ]
+
+
+def holders(
+    session: Session, slot: Slot, now: datetime, hosts: Collection[int] | None
+) -> dict[int, datetime]:
+    """Who holds something of these hosts or the pools in `slot`: reservation id -> until when."""
+    found: dict[int, datetime] = {}
+    for _, _, _, _, end, reservation_id in _overlapping(session, slot, now, hosts):
+        until = end if end > now else now + OVERDUE
+        found[reservation_id] = max(until, found.get(reservation_id, until))
+    return found
+
+
+def _overlapping(session: Session, slot: Slot, now: datetime, hosts: Collection[int] | None) -> Sequence[Any]:
+    a = Allocation
+    columns = select(a.host_id, a.resource, a.amount, a.start_at, a.end_at, a.reservation_id)
+    wheres: list[ColumnElement[bool] | None] = [None]
+    if hosts is not None:
+        wheres = [a.host_id.in_(hosts), a.host_id.is_(None)]
+    arms = [
+        columns.where(condition if where is None else and_(where, condition), a.released_at.is_(None))
+        for where in wheres
+        for condition in _ranges(slot, now)
+    ]
+    return session.execute(union_all(*arms)).all()
+
+
+def _ranges(slot: Slot, now: datetime) -> Iterator[ColumnElement[bool]]:
+    """Conditions, each one range of an index, that together hold once for whatever overlaps the slot."""
+    a = Allocation
+    for number in range(len(SPANS) + 1):
+        since = [] if number == len(SPANS) else [a.start_at > slot.start - SPANS[number]]
+        yield and_(a.span == number, a.start_at < slot.end, a.end_at > slot.start, *since)
+    # What is over already and still stands counts for slots that begin before it can be expected to be gone.
+    if slot.start < now + OVERDUE:
+        yield a.end_at <= min(now, slot.start)
+
+
+def take(
+    session: Session, reservation_id: int, amounts: Mapping[tuple[int | str, str], int], slot: Slot
+) -> None:
+    """Write that the reservation holds these amounts, by (host id or SITE, resource), throughout `slot`."""
+    rows = [
+        {
+            "reservation_id": reservation_id,
+            "host_id": None if holder == SITE else holder,
+            "resource": resource,
+            "amount": amount,
+            "start_at": slot.start,
+            "end_at": slot.end,
+        }
+        for (holder, resource), amount in amounts.items()
+    ]
+    session.execute(insert(Allocation), rows)
 
 
 def of_reservation(session: Session, reservation_id: int) -> Sequence[Allocation]:

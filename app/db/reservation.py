@@ -70,6 +70,9 @@ class Reservation(Base):
     # Where its people log in, and the frontend's public SSH host key; written when building begins.
     public_address: Mapped[str | None] = mapped_column(String(64))
     host_public_key: Mapped[str | None] = mapped_column(String(200))
+    # How its nodes were to be placed, for when they have to be placed anew.
+    policy: Mapped[str] = mapped_column(String(16), default="spread")
+    tags: Mapped[list[str]] = mapped_column(JSON, default=list)
     # What the client named its request by: the same request sent twice makes one reservation.
     request_key: Mapped[str | None] = mapped_column(String(64))
     # Why it is not further yet: one sentence, written by every schedule pass that looks at it.

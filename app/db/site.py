@@ -4,14 +4,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, String, UniqueConstraint, delete, select
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Row,
+    String,
+    UniqueConstraint,
+    delete,
+    select,
+)
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from app.db.base import Base, Utc
+from app.domain.slot import Slot
 
 HOST_ROLES = ("gateway", "compute", "storage", "builder")
 HOST_STATES = ("enabled", "drained")
@@ -39,6 +51,10 @@ class Host(Base):
     vcpus: Mapped[int] = mapped_column(default=0)
     memory_mib: Mapped[int] = mapped_column(default=0)
     disk_mib: Mapped[int] = mapped_column(default=0)
+    # Of its public uplink, for gateways; none declared: not counted.
+    bandwidth_mbit: Mapped[int | None]
+    # What it has besides amounts, in the operator's words: an architecture, a GPU.
+    tags: Mapped[list[str]] = mapped_column(JSON, default=list)
     facts: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     boot_id: Mapped[str | None] = mapped_column(String(64))
     failures: Mapped[int] = mapped_column(default=0)
@@ -62,6 +78,22 @@ class HostRole(Base):
 
     host_id: Mapped[int] = mapped_column(ForeignKey("host.id", ondelete="CASCADE"), primary_key=True)
     role: Mapped[str] = mapped_column(String(16), primary_key=True)
+
+
+class Maintenance(Base):
+    """A time in which nothing may stand on a host: to be repaired, moved, upgraded."""
+
+    __tablename__ = "maintenance"
+    __table_args__ = (
+        CheckConstraint("start_at < end_at", name="slot"),
+        Index("ix_maintenance_host_id_end_at", "host_id", "end_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    host_id: Mapped[int] = mapped_column(ForeignKey("host.id", ondelete="CASCADE"))
+    start_at: Mapped[datetime] = mapped_column(Utc)
+    end_at: Mapped[datetime] = mapped_column(Utc)
+    why: Mapped[str] = mapped_column(String(200), default="")
 
 
 class Assignment(Base):
@@ -93,6 +125,27 @@ def hosts(session: Session) -> Sequence[Host]:
 def host_by_name(session: Session, name: str) -> Host | None:
     """The host of that name."""
     return session.scalar(select(Host).where(Host.name == name))
+
+
+def roster(session: Session) -> Sequence[tuple[int, str]]:
+    """(host id, role) of every host that may take guests or volumes, by id."""
+    role = HostRole
+    query = select(role.host_id, role.role).join(Host, Host.id == role.host_id)
+    query = query.where(Host.state == "enabled", role.role != "builder").order_by(role.host_id)
+    return [(host_id, name) for host_id, name in session.execute(query)]
+
+
+def capacities(session: Session, ids: Collection[int]) -> Sequence[Row[*tuple[Any, ...]]]:
+    """id, name, vcpus, memory_mib, disk_mib, bandwidth_mbit and tags of these hosts."""
+    h = Host
+    query = select(h.id, h.name, h.vcpus, h.memory_mib, h.disk_mib, h.bandwidth_mbit, h.tags)
+    return session.execute(query.where(h.id.in_(ids)).order_by(h.name)).all()
+
+
+def maintenance(session: Session, slot: Slot) -> Sequence[Maintenance]:
+    """The maintenance of any host at some moment of `slot`."""
+    m = Maintenance
+    return session.scalars(select(m).where(m.end_at > slot.start, m.start_at < slot.end).order_by(m.id)).all()
 
 
 def assign(

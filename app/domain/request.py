@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import re
 import struct
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from app.domain.errors import InvalidRequest
+from app.domain.placement import POLICIES
 from app.domain.slot import Slot
 
 # A cluster's and a node's name end up in host names, so they are DNS labels (RFC 1123), kept short enough
@@ -54,6 +56,8 @@ RESERVED_USERS = frozenset(
         *("systemd-network", "systemd-timesync", "systemd-resolve"),
     ]
 )
+TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
+MAX_TAGS = 10
 MAX_USERS = 500
 MAX_KEYS_A_USER = 20
 # NIST SP 800-57 part 1 rev. 5, table 2: below 112 bits of strength from 2014 on is disallowed.
@@ -83,6 +87,24 @@ class User:
 
 
 @dataclass(frozen=True)
+class Shape:
+    """What decides how much room a cluster takes, and where."""
+
+    node_names: tuple[str, ...]
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+    home_gib: int
+    policy: str = "spread"
+    tags: tuple[str, ...] = ()
+
+    def of(self, number: int) -> Shape:
+        """The same with this many compute nodes: the first of those named, then node1, node2, ..."""
+        more = (name for name in map("node{}".format, itertools.count(1)) if name not in self.node_names)
+        return replace(self, node_names=(*self.node_names, *itertools.islice(more, max(0, number)))[:number])
+
+
+@dataclass(frozen=True)
 class Request:
     """A virtual cluster as asked for, valid by construction when it comes from `validate`."""
 
@@ -96,6 +118,14 @@ class Request:
     rolls: tuple[str, ...]
     users: tuple[User, ...]
     note: str = ""
+    policy: str = "spread"
+    tags: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> Shape:
+        """What of it decides how much room it takes."""
+        sizes = (self.vcpus, self.memory_mib, self.disk_gib, self.home_gib)
+        return Shape(self.node_names, *sizes, policy=self.policy, tags=self.tags)
 
 
 def validate(
@@ -105,7 +135,8 @@ def validate(
 
     `raw` holds name (str), start and end (aware datetimes; start None means now), node_count (int),
     node_names (sequence of str, may be empty: node1..nodeN), vcpus, memory_mib, disk_gib, home_gib (ints),
-    rolls (names), users (sequence of User) and note. `rolls` is what this site offers.
+    rolls (names), users (sequence of User) and note; also, if wanted, policy (spread or pack) and tags that the
+    compute hosts must have. `rolls` is what this site offers.
     """
     wrong: dict[str, str] = {}
     name = _label(raw.get("name"), "name", "The cluster's name", wrong)
@@ -133,10 +164,19 @@ def validate(
     note = raw.get("note") or ""
     if not isinstance(note, str) or len(note) > 2000 or "\x00" in note:
         wrong["note"] = "A note is text of at most 2,000 characters."
+    policy = str(raw.get("policy") or "spread")
+    if policy not in POLICIES:
+        wrong["policy"] = f"There is no policy {policy[:40]!r}. Choose among: {', '.join(POLICIES)}."
+    tags = tuple(dict.fromkeys(_texts(raw.get("tags"))))
+    if len(tags) > MAX_TAGS or not all(TAG.fullmatch(tag) for tag in tags):
+        wrong["tags"] = (
+            f"At most {MAX_TAGS} tags of lower-case letters, digits, dots, underscores and hyphens."
+        )
     if wrong:
         raise InvalidRequest(wrong)
     assert slot is not None
-    return Request(name, slot, nodes, vcpus, memory, disk, home, chosen, users, str(note).strip())
+    sizes = (vcpus, memory, disk, home)
+    return Request(name, slot, nodes, *sizes, chosen, users, str(note).strip(), policy, tags)
 
 
 def check_public_key(line: str) -> str:

@@ -1,0 +1,142 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a cluster takes, and what the site has and holds of that: rows in, the domain's plain data out."""
+
+from __future__ import annotations
+
+import ipaddress
+import zlib
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from app.db import ledger, site
+from app.db.ledger import SITE
+from app.domain.capacity import Taken
+from app.domain.errors import NoRoom
+from app.domain.opening import Stock
+from app.domain.placement import Candidate, Group, Placement
+from app.domain.request import Shape
+from app.domain.slot import Slot
+from app.settings import Settings
+
+# What a guest costs its host beyond the memory it sees: QEMU's own, measured on guests of 512 and 1024 MiB.
+GUEST_OVERHEAD_MIB = 96
+# Of each role this many hosts, or four times the number of nodes if that is more, are looked at before all of them:
+# so that booking costs the same on a hundred hosts and on a thousand.
+FIRST_LOOK = 64
+# More than any host has: for what is not declared and so not counted.
+NOT_COUNTED = 1 << 40
+POOLS: Mapping[tuple[int | str, str], int] = {(SITE, "network_id"): 1, (SITE, "public_address"): 1}
+
+
+def occupied(settings: Settings, slot: Slot) -> Slot:
+    """The time a cluster in this slot keeps others away: the slot and the cleaning gap after it."""
+    return Slot(slot.start, slot.end + gap(settings))
+
+
+def gap(settings: Settings) -> timedelta:
+    """What is kept free between one tenant and the next."""
+    return timedelta(seconds=settings.booking.gap_s)
+
+
+def groups(shape: Shape, settings: Settings) -> list[Group]:
+    """What has to find a place: the frontend, the compute nodes, and all disks together on one storage host."""
+    front = settings.booking
+    frontend = {"vcpu": front.frontend_vcpus, "memory_mib": front.frontend_memory_mib + GUEST_OVERHEAD_MIB}
+    if front.frontend_bandwidth_mbit:
+        frontend["bandwidth_mbit"] = front.frontend_bandwidth_mbit
+    node = {"vcpu": shape.vcpus, "memory_mib": shape.memory_mib + GUEST_OVERHEAD_MIB}
+    gib = frontend_disk_gib(shape, settings) + shape.home_gib + shape.disk_gib * len(shape.node_names)
+    return [
+        Group("gateway", ("frontend",), frontend),
+        Group("compute", shape.node_names, node, policy=shape.policy, tags=frozenset(shape.tags)),
+        Group("storage", ("disks",), {"disk_mib": gib * 1024}),
+    ]
+
+
+def frontend_disk_gib(shape: Shape, settings: Settings) -> int:
+    """The frontend's disk: as large as a node's at least."""
+    return max(settings.booking.frontend_disk_gib, shape.disk_gib)
+
+
+def amounts(wanted: Sequence[Group], placement: Placement) -> dict[tuple[int | str, str], int]:
+    """What a placed cluster takes of each holder, the site's pools included."""
+    total = dict(POOLS)
+    for group in wanted:
+        for member in group.members:
+            for resource, amount in group.needs.items():
+                key = (placement.hosts[member], resource)
+                total[key] = total.get(key, 0) + amount
+    return total
+
+
+def find(
+    session: Session, settings: Settings, wanted: Sequence[Group], slot: Slot, now: datetime, *, name: str
+) -> Placement:
+    """Where the groups fit throughout the occupied `slot`, or NoRoom.
+
+    Only some hosts are looked at first, from a point in their ring that `name` decides, so that clusters spread over
+    the site; all of them before the answer is no, or when few hosts are asked for.
+    """
+    members = max(len(group.members) for group in wanted)
+    look = max(FIRST_LOOK, 4 * members)
+    roster = site.roster(session)
+    some = _some(roster, look, zlib.crc32(name.encode()))
+    if len(some) < len({host_id for host_id, _ in roster}) and all(g.policy != "pack" for g in wanted):
+        try:
+            return read(session, settings, slot, now, some).fit(wanted, slot)
+        except NoRoom:
+            pass
+    return read(session, settings, slot, now).fit(wanted, slot)
+
+
+def read(
+    session: Session, settings: Settings, slot: Slot, now: datetime, only: Collection[int] | None = None
+) -> Stock:
+    """What the site (or `only` these of its hosts) has and what is taken of it in the occupied `slot`."""
+    roles: dict[int, set[str]] = {}
+    for host_id, role in site.roster(session):
+        if only is None or host_id in only:
+            roles.setdefault(host_id, set()).add(role)
+    rows = site.capacities(session, roles)
+    have = _pools(settings)
+    ratios = settings.booking
+    for row in rows:
+        have[row.id, "vcpu"] = int(row.vcpus * ratios.vcpu_ratio)
+        have[row.id, "memory_mib"] = int(row.memory_mib * ratios.memory_ratio)
+        have[row.id, "disk_mib"] = row.disk_mib
+        have[row.id, "bandwidth_mbit"] = NOT_COUNTED if row.bandwidth_mbit is None else row.bandwidth_mbit
+    candidates = [Candidate(row.id, row.name, frozenset(roles[row.id]), frozenset(row.tags)) for row in rows]
+    taken = ledger.taken(session, slot, now, only)
+    return Stock(candidates, have, taken + _maintenance(session, slot, have), POOLS)
+
+
+def _some(roster: Sequence[tuple[int, str]], look: int, point: int) -> set[int]:
+    """`look` hosts of each role, in a ring from `point` on."""
+    of_role: dict[str, list[int]] = {}
+    for host_id, role in roster:
+        of_role.setdefault(role, []).append(host_id)
+    some: set[int] = set()
+    for ids in of_role.values():
+        first = point % len(ids)
+        some.update((ids[first:] + ids[:first])[:look])
+    return some
+
+
+def _pools(settings: Settings) -> dict[tuple[int | str, str], int]:
+    net = settings.network
+    first, last = (int(ipaddress.IPv4Address(end)) for end in (net.public_first, net.public_last))
+    return {(SITE, "network_id"): net.last_id - net.first_id + 1, (SITE, "public_address"): last - first + 1}
+
+
+def _maintenance(session: Session, slot: Slot, have: Mapping[tuple[int | str, str], int]) -> list[Taken]:
+    """Maintenance takes all its host has."""
+    resources = ("vcpu", "memory_mib", "disk_mib", "bandwidth_mbit")
+    return [
+        Taken(block.host_id, resource, have[block.host_id, resource], block.start_at, block.end_at)
+        for block in site.maintenance(session, slot)
+        for resource in resources
+        if have.get((block.host_id, resource))
+    ]
