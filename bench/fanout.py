@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""P7: one operation on 100 hosts through the SSH door, on fresh and on kept connections.
+"""P6 and P7. P6, many guests, is in bench/guests.py. P7 is one operation on 100 hosts through the SSH door.
 
 The hosts are 100 names for one sshd on 127.0.0.1, whose forced command is a shell script that speaks the
 helper's protocol and does nothing: what is measured is the way there and back. In turn with the door run
@@ -23,6 +23,7 @@ from pathlib import Path
 
 import paramiko
 
+from bench import guests
 from bench.measure import Cost, Result, compare, in_turn, publish, timed
 from tests.site import sshd as real
 from workers.engine.hosts import Connections, Endpoint, call_all
@@ -52,6 +53,19 @@ CAVEATS = [
 
 
 def main() -> None:
+    """Both, or the one that the argument names."""
+    wanted = sys.argv[1:] or ["guests", "hosts"]
+    if "hosts" in wanted:
+        _hosts()
+    if "guests" in wanted:
+        subprocess.run(
+            [PEERS.parents[1] / ".ci" / "setup", Path(__file__).with_name("packages.txt")], check=True
+        )
+        results, version = guests.measure()
+        publish("fanout", results, versions={"ganeti": version}, caveats=guests.CAVEATS)
+
+
+def _hosts() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="leasehold-bench-")))
         script = folder / "helper"

@@ -43,7 +43,12 @@ class Ganeti:
         """Run a command in it and return what it printed."""
         enter = ["nsenter", "--target", str(self.init), *NAMESPACES, "--", *argv]
         done = subprocess.run(
-            enter, capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL, env=ENVIRONMENT
+            enter,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            stdin=subprocess.DEVNULL,
+            env=ENVIRONMENT,
         )
         if done.returncode:
             raise RuntimeError(f"{' '.join(argv[:3])}: {done.stdout[-1000:]} {done.stderr[-2000:]}")

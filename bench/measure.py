@@ -52,12 +52,10 @@ def timed(run: Callable[[], object]) -> Cost:
     return Cost(time.perf_counter() - wall, _cpu() - cpu)
 
 
-def in_turn(
-    contestants: Mapping[str, Callable[[], Cost]], rounds: int = PAIRS, *, warm_up: bool = True
-) -> dict[str, list[Cost]]:
+def in_turn(contestants: Mapping[str, Callable[[], Cost]], rounds: int = PAIRS) -> dict[str, list[Cost]]:
     """One warm-up and then `rounds` counted runs of each contestant, A B C A B C ..."""
     costs: dict[str, list[Cost]] = {name: [] for name in contestants}
-    for number in range(0 if warm_up else 1, rounds + 1):
+    for number in range(rounds + 1):
         for name, run in contestants.items():
             cost = run()
             if number:

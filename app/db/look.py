@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -36,6 +37,10 @@ SELECT 1 FROM reservation v WHERE state = 'ending' AND NOT EXISTS
 LIMIT 1"""
 
 
+# SQLite tells at no cost worth speaking of whether anybody has written; it is asked this often.
+TICK_S = 0.1
+
+
 class Look:
     """One open connection that answers whether a pass has something to do; a context manager.
 
@@ -47,12 +52,14 @@ class Look:
             path = url.removeprefix("sqlite:///")
             self._connection: Any = sqlite3.connect(path, timeout=20, isolation_level=None)
             self._moment, mark = _sqlite_time, ":{}"
+            self._written: int | None = self._data_version()
         else:
             import psycopg  # an SQLite site must not pay for it each minute
 
             plain = url.replace("+psycopg", "", 1)
             self._connection = psycopg.connect(plain, autocommit=True, connect_timeout=10)
             self._moment, mark = _same, "%({})s"
+            self._written = None
         names = {name: mark.format(name) for name in ("worker", "now", "soon")}
         self._reservations, self._resources = RESERVATIONS.format(**names), RESOURCES.format(**names)
 
@@ -68,6 +75,22 @@ class Look:
         query = self._reservations if pass_name == "schedule" else self._resources
         values = {"worker": pass_name, "now": self._moment(now), "soon": self._moment(now + lead)}
         return self._connection.execute(query, values).fetchone() is not None
+
+    def wait(self, seconds: float) -> None:
+        """Sleep that long; on SQLite only until somebody has written since the last wait."""
+        if self._written is None:
+            time.sleep(seconds)
+            return
+        until = time.monotonic() + seconds
+        while (rest := until - time.monotonic()) > 0.0:
+            time.sleep(min(TICK_S, rest))
+            before, self._written = self._written, self._data_version()
+            if self._written != before:
+                return
+
+    def _data_version(self) -> int:
+        """A number that is another one after each commit of another connection."""
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 def _sqlite_time(value: datetime) -> Any:

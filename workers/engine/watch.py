@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What cron starts: look each second whether anything is due, and load the engine only then."""
+"""What cron starts: look each second, and after each write, whether anything is due; load the engine only then."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _watch(name: str, settings: Settings, seconds: float) -> int:
             rest = until - time.monotonic()
             if rest <= 0.0:
                 return 0
-            time.sleep(min(LOOK_EVERY_S, rest))
+            look.wait(min(LOOK_EVERY_S, rest))
 
 
 def is_database_error(error: BaseException) -> bool:
