@@ -19,6 +19,7 @@ from workers.node.run import Door
 from workers.node.steps import Command, describe
 
 LOCK_WAIT_S = 5
+MAX_ROUNDS = 5
 
 
 def answer(request: Request, remit: Remit, door: Door) -> Reply:
@@ -51,23 +52,23 @@ def _converge(
 ) -> str | None:
     """Bring it there; fills `did` and `seen` as it goes, so that a failure half-way still tells them.
 
-    A plan that comes after the first one may hold new work (a detached job has ended meanwhile) but nothing that
-    was done already.
+    A later plan may hold new work (a detached job has ended meanwhile), but one that asks for nothing new shows
+    that what was done did not help.
     """
     done: set[Command] = set()
-    while True:
+    for _ in range(MAX_ROUNDS):
         state = _observe(op, args, door, seen)
         commands = _plan(op, want, args, state, door, did)
         if not commands:
             return op.waiting(want, args, state)
-        left = [command for command in commands if command in done]
-        if left:
-            names = "; ".join(map(describe, left[:3]))
-            raise Refused("not_converged", f"it was done without an error, and yet is still to do: {names}")
+        if done.issuperset(commands):
+            break
         for command in commands:
             door.run(command)
             did.append(describe(command))
         done.update(commands)
+    names = "; ".join(map(describe, commands[:3]))
+    raise Refused("not_converged", f"it was done without an error, and yet is still to do: {names}")
 
 
 def _plan(

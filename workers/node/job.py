@@ -76,8 +76,11 @@ def run(dir: str) -> int:
     return 0
 
 
-def clear(dir: str) -> None:
-    """Kill what is left of the job, free its mounts and loop devices, drop its files; its log stays as DIR.log."""
+def clear(dir: str, part: str) -> None:
+    """Kill what is left of the job, free its mounts and the loop devices on `part`, drop its files.
+
+    Its log stays as DIR.log.
+    """
     until = time.monotonic() + KILL_WAIT_S
     while pids := _processes(dir):
         if time.monotonic() > until:
@@ -87,13 +90,20 @@ def clear(dir: str) -> None:
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)
     for mount in sorted(_mounts(dir), reverse=True):
-        subprocess.run(["umount", "--lazy", mount], check=False, timeout=30, stderr=subprocess.DEVNULL)
-    for loop in _loops(dir):
-        subprocess.run(["losetup", "--detach", loop], check=False, timeout=30, stderr=subprocess.DEVNULL)
+        _say("umount", "--lazy", mount)
+    # losetup compares device and inode: the path that sysfs shows is the one in the job's own mount table.
+    for loop in _say("losetup", "--noheadings", "--output", "NAME", "--associated", part).split():
+        _say("losetup", "--detach", loop)
     with suppress(FileNotFoundError):
         os.replace(f"{dir}/log", f"{dir}.log")
     with suppress(FileNotFoundError):
         shutil.rmtree(dir)
+
+
+def _say(*argv: str) -> str:
+    """What the program prints; whether it worked is seen when the job is looked at again."""
+    done = subprocess.run(argv, check=False, timeout=30, capture_output=True, text=True)
+    return done.stdout
 
 
 def _lives(runner: str | None) -> bool:
@@ -128,15 +138,6 @@ def _mounts(dir: str) -> list[str]:
     with open("/proc/self/mountinfo") as file:
         points = [line.split()[4] for line in file]
     return [point for point in points if point.startswith(dir + "/")]
-
-
-def _loops(dir: str) -> list[str]:
-    found = []
-    for entry in os.listdir("/sys/block") if os.path.isdir("/sys/block") else ():
-        backing = _read(f"/sys/block/{entry}/loop/backing_file")
-        if backing is not None and backing.startswith(dir + "/"):
-            found.append(f"/dev/{entry}")
-    return found
 
 
 def _write(path: str, text: str) -> None:

@@ -119,7 +119,7 @@ class Door:
                     self._job_dir(command.job), command.argv, {**ENVIRONMENT, **dict(command.environment)}
                 )
             elif isinstance(command, EndJob):
-                job.clear(self._job_dir(command.job))
+                job.clear(self._job_dir(command.job), command.part)
             else:
                 raise TypeError(f"no such command: {type(command).__name__}")
 

@@ -276,9 +276,13 @@ class Detach:
 
 @dataclass(frozen=True)
 class EndJob:
-    """Kill what is left of a detached job, detach its mounts and loop devices, keep its log, drop the rest."""
+    """Kill what is left of a detached job, free its mounts, keep its log, drop its other files.
+
+    `part` is the unfinished file that it makes elsewhere: loop devices on it are freed as well.
+    """
 
     job: str
+    part: str
 
 
 FileCommand = WriteFile | MakeDir | Remove | RemoveTree | SetSize | Rename

@@ -117,7 +117,7 @@ def plan(want: str, args: Args, seen: Seen) -> list[Command]:
     """Start the job; later take its result, or clear up after it and say why it failed."""
     if seen.image is not None and seen.image.kind != "file":
         raise Refused("not_ours", f"{args.path} is there and is no plain file: it was left alone")
-    clear: list[Command] = [] if seen.job.state == "none" else [EndJob(args.image)]
+    clear: list[Command] = [] if seen.job.state == "none" else [EndJob(args.image, args.part)]
     tidy: list[Command] = [] if seen.part is None else [Remove(args.part)]
     if want == "absent":
         return [*clear, *tidy, Remove(args.path)] if seen.image else [*clear, *tidy]
