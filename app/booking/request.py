@@ -9,23 +9,21 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import insert
 
-from app.booking import room
+from app.booking import availability, room
+from app.booking.availability import limits
 from app.db import event, ledger, reservation
 from app.db.account import Account
 from app.db.base import Database
 from app.db.reservation import ClusterUser, Node, Reservation
-from app.domain.errors import InvalidRequest
+from app.domain.errors import InvalidRequest, NoRoom
 from app.domain.placement import Placement
-from app.domain.request import Limits, Request, validate
+from app.domain.request import Request, validate
 from app.settings import Settings
+
+__all__ = ["limits", "request"]
 
 # Cluster users get uids from here on: above what Debian gives to accounts made by hand on a fresh system.
 FIRST_UID = 2001
-
-
-def limits(settings: Settings) -> Limits:
-    """What `settings` lets one request ask for."""
-    return Limits(nodes=settings.booking.max_nodes, length=timedelta(days=settings.booking.max_days))
 
 
 def request(
@@ -40,9 +38,9 @@ def request(
 ) -> int:
     """Validate, place and store what `account` asks for; return the new reservation's id.
 
-    One transaction under the ledger lock. InvalidRequest names the fields to mend; NoRoom says what is short. In
-    both cases nothing is written. A `key` (at most 64 characters) names the request: sent again, it answers with the
-    reservation that was made the first time.
+    One transaction under the ledger lock. InvalidRequest names the fields to mend; NoRoom says what is short, who is
+    in the way, and what would fit. In both cases nothing is written. A `key` (at most 64 characters) names the
+    request: sent again, it answers with the reservation that was made the first time.
     """
     if key is not None:
         with database.reading() as session:
@@ -50,6 +48,16 @@ def request(
         if made is not None:
             return made
     wanted = validate(raw, now=now, rolls=rolls, limits=limits(settings))
+    try:
+        return _book(database, settings, account, wanted, now, key)
+    except NoRoom as why:
+        # Outside the lock: whoever books meanwhile does not wait for good advice.
+        raise availability.explain(database, settings, account, wanted, why, now=now) from why
+
+
+def _book(
+    database: Database, settings: Settings, account: Account, wanted: Request, now: datetime, key: str | None
+) -> int:
     with database.writing(ledger=True) as session:
         # Looked for again under the lock: the first of two sent at once may have been written meanwhile.
         if key is not None and (made := reservation.id_by_key(session, account.id, key)) is not None:

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,6 +21,7 @@ from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 LEDGER_LOCK = 0x1EA5E401D
 # How long a SQLite writer waits for its turn. A write transaction takes milliseconds.
 SQLITE_BUSY_MS = 20_000
+TURN_POLL_S = 0.0005
 
 
 class Base(DeclarativeBase):
@@ -66,12 +70,14 @@ class Database:
     """One engine and the only two ways to a session.
 
     `reading()` sees one consistent snapshot and never waits. `writing()` commits at the end of its block, or rolls
-    back on an exception; on SQLite it is BEGIN IMMEDIATE, so writers take turns from their first statement on.
+    back on an exception; on SQLite it is BEGIN IMMEDIATE behind a lock on a file, so writers take turns from their
+    first statement on.
     `writing(ledger=True)` also holds the ledger lock: at most one such block runs at a time on the whole site.
     """
 
     def __init__(self, url: str) -> None:
         self.engine = open_engine(url)
+        self._turn = turn_file(self.engine)
         self._reading = sessionmaker(self.engine, expire_on_commit=False)
         self._writing = sessionmaker(self.engine.execution_options(writes=True), expire_on_commit=False)
 
@@ -82,13 +88,47 @@ class Database:
 
     @contextmanager
     def writing(self, *, ledger: bool = False) -> Iterator[Session]:
-        with self._writing.begin() as session:
+        with turn(self._turn), self._writing.begin() as session:
             if ledger and self.engine.dialect.name == "postgresql":
                 session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LEDGER_LOCK})
             yield session
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def turn_file(engine: Engine) -> str | None:
+    """The file whose lock gives SQLite's writers their turns; None where the database has locks of its own."""
+    path = engine.url.database if engine.dialect.name == "sqlite" else None
+    return f"{path}-turn" if path and path != ":memory:" else None
+
+
+@contextmanager
+def turn(path: str | None) -> Iterator[None]:
+    """Hold the lock on `path` for the block; without it after SQLITE_BUSY_MS, when SQLite's own waiting goes on.
+
+    SQLite's waiters sleep ever longer and wake at random, so that with many of them one may wait half a second for
+    transactions of milliseconds; asking for a lock twice a millisecond is nearly in turn.
+    """
+    if path is None:
+        yield
+        return
+    handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        give_up = time.monotonic() + SQLITE_BUSY_MS / 1000
+        while not _locked(handle) and time.monotonic() < give_up:
+            time.sleep(TURN_POLL_S)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def open_engine(url: str) -> Engine:

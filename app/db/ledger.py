@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import (
     CheckConstraint,
     ColumnElement,
+    CompoundSelect,
     ForeignKey,
     Index,
     SmallInteger,
@@ -90,33 +91,29 @@ def taken(session: Session, slot: Slot, now: datetime, hosts: Collection[int] | 
     """
     return [
         Taken(SITE if host is None else host, resource, amount, start, end if end > now else now + OVERDUE)
-        for host, resource, amount, start, end, _ in _overlapping(session, slot, now, hosts)
+        for host, resource, amount, start, end, _ in session.execute(overlapping(slot, now, hosts))
     ]
 
 
-def holders(
-    session: Session, slot: Slot, now: datetime, hosts: Collection[int] | None
-) -> dict[int, datetime]:
-    """Who holds something of these hosts or the pools in `slot`: reservation id -> until when."""
+def holders(session: Session, slot: Slot, now: datetime, hosts: Collection[int]) -> dict[int, datetime]:
+    """Who holds something of these hosts (none: of the pools) in `slot`: reservation id -> until when."""
     found: dict[int, datetime] = {}
-    for _, _, _, _, end, reservation_id in _overlapping(session, slot, now, hosts):
-        until = end if end > now else now + OVERDUE
-        found[reservation_id] = max(until, found.get(reservation_id, until))
+    for host, _, _, _, end, reservation_id in session.execute(overlapping(slot, now, hosts)):
+        if (host is None) is not bool(hosts):
+            until = end if end > now else now + OVERDUE
+            found[reservation_id] = max(until, found.get(reservation_id, until))
     return found
 
 
-def _overlapping(session: Session, slot: Slot, now: datetime, hosts: Collection[int] | None) -> Sequence[Any]:
+def overlapping(slot: Slot, now: datetime, hosts: Collection[int] | None) -> CompoundSelect[Any]:
+    """The query behind `taken`: host_id, resource, amount, start_at, end_at and reservation_id."""
     a = Allocation
     columns = select(a.host_id, a.resource, a.amount, a.start_at, a.end_at, a.reservation_id)
-    wheres: list[ColumnElement[bool] | None] = [None]
+    wheres: list[ColumnElement[bool]] = [a.released_at.is_(None)]
     if hosts is not None:
-        wheres = [a.host_id.in_(hosts), a.host_id.is_(None)]
-    arms = [
-        columns.where(condition if where is None else and_(where, condition), a.released_at.is_(None))
-        for where in wheres
-        for condition in _ranges(slot, now)
-    ]
-    return session.execute(union_all(*arms)).all()
+        # Apart, because each is a range of the index and "one of these or none" is not.
+        wheres = [and_(a.host_id.in_(hosts), *wheres), and_(a.host_id.is_(None), *wheres)]
+    return union_all(*[columns.where(where, ranges) for where in wheres for ranges in _ranges(slot, now)])
 
 
 def _ranges(slot: Slot, now: datetime) -> Iterator[ColumnElement[bool]]:

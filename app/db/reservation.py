@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -191,6 +191,14 @@ def id_by_key(session: Session, owner_id: int, request_key: str) -> int | None:
     """The reservation this account made under this key."""
     mine = (Reservation.owner_id == owner_id, Reservation.request_key == request_key)
     return session.scalar(select(Reservation.id).where(*mine))
+
+
+def names_visible(session: Session, account: Account, ids: Collection[int]) -> dict[int, str]:
+    """The names of those of these reservations that the account may see."""
+    query = (
+        visible(account).with_only_columns(Reservation.id, Reservation.name).where(Reservation.id.in_(ids))
+    )
+    return {number: name for number, name in session.execute(query)}  # noqa: C416
 
 
 def live_name_exists(session: Session, name: str) -> bool:

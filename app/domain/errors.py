@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from app.domain.refusal import Alternative, InTheWay
+
 
 class LeaseholdError(Exception):
     """Base of every error a person is meant to read; `str()` is the sentence shown."""
@@ -20,10 +22,21 @@ class InvalidRequest(LeaseholdError):
 
 
 class NoRoom(LeaseholdError):
-    """The request is sound but does not fit. `reasons` says what is short, one sentence each."""
+    """The request is sound but does not fit. `reasons` says what is short, one sentence each.
 
-    def __init__(self, reasons: Sequence[str]) -> None:
-        self.reasons = tuple(reasons)
+    `hosts` are the ids of the hosts that fell short (none: a pool of the site did). The use cases add who is
+    `in_the_way` and `alternatives` that fit.
+    """
+
+    def __init__(
+        self,
+        reasons: Sequence[str],
+        hosts: Sequence[int] = (),
+        in_the_way: Sequence[InTheWay] = (),
+        alternatives: Sequence[Alternative] = (),
+    ) -> None:
+        self.reasons, self.hosts = tuple(reasons), tuple(hosts)
+        self.in_the_way, self.alternatives = tuple(in_the_way), tuple(alternatives)
         super().__init__(" ".join(self.reasons))
 
 

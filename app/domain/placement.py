@@ -245,4 +245,6 @@ def _refusal(short: _Short, candidates: Sequence[Candidate]) -> NoRoom:
         ]
         reasons.append(f"{host.name}: {_barred(group, host) or ', '.join(lacks)}.")
     more = len(reasons) - MOST_REASONS
-    return NoRoom(reasons if more <= 0 else [*reasons[: MOST_REASONS - 1], f"So with {more + 1} more hosts."])
+    if more > 0:
+        reasons[MOST_REASONS - 1 :] = [f"So with {more + 1} more hosts."]
+    return NoRoom(reasons, [host.id for host in mine if _barred(group, host) is None])

@@ -1,0 +1,210 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The three questions: what is free at a time, when is the earliest slot, how large a cluster fits in a slot.
+
+Answers are what is true while they are computed; nothing is held by asking.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from app.booking import room
+from app.db import ledger, reservation, site
+from app.db.account import Account
+from app.db.base import Database
+from app.domain import opening
+from app.domain.capacity import free
+from app.domain.errors import NoRoom
+from app.domain.opening import Stock
+from app.domain.refusal import Alternative, InTheWay
+from app.domain.request import Limits, Request, Shape
+from app.domain.slot import Slot
+from app.settings import Settings
+
+# The first stretch of time that is searched for a slot; each later one is four times as long.
+FIRST_STRETCH = timedelta(days=7)
+# Offered instead only if it is worth while.
+SHORTEST = timedelta(minutes=10)
+MOST_IN_THE_WAY = 5
+
+
+@dataclass(frozen=True)
+class Share:
+    """How much of one resource of the hosts of one role, or of one of the site's pools, is free throughout a slot.
+
+    `largest` is the most that is free on one host.
+    """
+
+    role: str
+    resource: str
+    free: int
+    total: int
+    largest: int
+
+
+def limits(settings: Settings) -> Limits:
+    """What `settings` lets one request ask for."""
+    return Limits(nodes=settings.booking.max_nodes, length=timedelta(days=settings.booking.max_days))
+
+
+def shares(database: Database, settings: Settings, slot: Slot, *, now: datetime) -> list[Share]:
+    """How much is free throughout `slot`: what is taken for a part of it counts as taken."""
+    with database.reading() as session:
+        stock = room.read(session, settings, room.occupied(settings, slot), now)
+    left = free(stock.have, stock.taken, room.occupied(settings, slot))
+    wanted = (
+        ("gateway", "vcpu"),
+        ("gateway", "memory_mib"),
+        ("compute", "vcpu"),
+        ("compute", "memory_mib"),
+        ("storage", "disk_mib"),
+    )
+    found = []
+    for role, resource in wanted:
+        keys = [(host.id, resource) for host in stock.candidates if role in host.roles]
+        amounts = [left[key] for key in keys]
+        total = sum(stock.have[key] for key in keys)
+        found.append(Share(role, resource, sum(amounts), total, max(amounts, default=0)))
+    return found + [Share("site", key[1], left[key], stock.have[key], left[key]) for key in stock.pools]
+
+
+def earliest(
+    database: Database,
+    settings: Settings,
+    shape: Shape,
+    length: timedelta,
+    since: datetime,
+    until: datetime | None = None,
+    *,
+    now: datetime,
+) -> Slot | None:
+    """The earliest slot of this length that begins in [since, until] and has room for the shape; None: none has.
+
+    To the whole minute where that fits. `until` is at most as far ahead as one may book, and that if None.
+    """
+    with database.reading() as session:
+        return _earliest(session, settings, shape, length, since, until, now)
+
+
+def largest(database: Database, settings: Settings, shape: Shape, slot: Slot, *, now: datetime) -> int:
+    """How many compute nodes like those of `shape` one cluster may have in `slot`; 0 when not even one."""
+    with database.reading() as session:
+        stock = room.read(session, settings, room.occupied(settings, slot), now)
+    return _largest(stock, settings, shape, settings.booking.max_nodes, slot)
+
+
+def explain(
+    database: Database,
+    settings: Settings,
+    account: Account,
+    wanted: Request,
+    refusal: NoRoom,
+    *,
+    now: datetime,
+) -> NoRoom:
+    """The refusal with who is in the way of `wanted`, as far as `account` may know, and what would fit instead."""
+    with database.reading() as session:
+        slot = room.occupied(settings, wanted.slot)
+        return NoRoom(
+            refusal.reasons,
+            refusal.hosts,
+            _in_the_way(session, account, slot, refusal.hosts, now),
+            _alternatives(session, settings, wanted, now),
+        )
+
+
+def _alternatives(session: Session, settings: Settings, wanted: Request, now: datetime) -> list[Alternative]:
+    slot, shape = wanted.slot, wanted.shape
+    found = []
+    later = _earliest(session, settings, shape, slot.length, slot.start, None, now)
+    if later is not None:
+        found.append(Alternative("later", later, shape.node_names))
+    stock = room.read(session, settings, room.occupied(settings, slot), now)
+    number = _largest(stock, settings, shape, len(shape.node_names) - 1, slot)
+    if number:
+        found.append(Alternative("smaller", slot, shape.of(number).node_names))
+    shorter = opening.latest_end(stock, room.groups(shape, settings), room.occupied(settings, slot))
+    if shorter is not None:
+        end = shorter - room.gap(settings)
+        if end - slot.start >= SHORTEST:
+            end = end.replace(second=0, microsecond=0)
+            found.append(Alternative("shorter", Slot(slot.start, end), shape.node_names))
+    return found
+
+
+def _earliest(
+    session: Session,
+    settings: Settings,
+    shape: Shape,
+    length: timedelta,
+    since: datetime,
+    until: datetime | None,
+    now: datetime,
+) -> Slot | None:
+    groups = room.groups(shape, settings)
+    furthest = now + limits(settings).ahead
+    until = furthest if until is None else min(until, furthest)
+    first = Slot(since, since + length)
+    try:
+        # A few hosts are enough to say yes, and most sites have room now.
+        room.find(session, settings, groups, room.occupied(settings, first), now, name="earliest")
+        return first
+    except NoRoom:
+        pass
+    taken_for = length + room.gap(settings)
+    stretch = FIRST_STRETCH
+    while since <= until:
+        end = min(since + stretch, until)
+        # A minute more than the search needs, so that its answer can be moved to the whole minute.
+        stock = room.read(session, settings, Slot(since, end + taken_for + timedelta(minutes=1)), now)
+        start = opening.earliest(stock, groups, taken_for, since, end)
+        if start is not None:
+            start = _whole_minute(stock, settings, shape, start, taken_for)
+            return Slot(start, start + length)
+        since, stretch = end + timedelta(microseconds=1), stretch * 4
+    return None
+
+
+def _whole_minute(
+    stock: Stock, settings: Settings, shape: Shape, start: datetime, taken_for: timedelta
+) -> datetime:
+    whole = start.replace(second=0, microsecond=0)
+    if whole == start:
+        return start
+    whole += timedelta(minutes=1)
+    groups = room.groups(shape, settings)
+    return whole if stock.is_free(groups, Slot(whole, whole + taken_for)) else start
+
+
+def _largest(stock: Stock, settings: Settings, shape: Shape, most: int, slot: Slot) -> int:
+    def groups_of(number: int) -> list[opening.Group]:
+        return room.groups(shape.of(number), settings)
+
+    return opening.largest(stock, groups_of, most, room.occupied(settings, slot))
+
+
+def _in_the_way(
+    session: Session, account: Account, slot: Slot, hosts: tuple[int, ...], now: datetime
+) -> list[InTheWay]:
+    until = ledger.holders(session, slot, now, hosts)
+    names = reservation.names_visible(session, account, until)
+    clusters = [
+        InTheWay(
+            f"the cluster {names[number]}" if number in names else "another project", names.get(number), end
+        )
+        for number, end in until.items()
+    ]
+    # Many clusters of others that end together are one line.
+    found = sorted(set(clusters), key=lambda one: (one.until, one.what))
+    kept = [one for one in site.maintenance(session, slot) if one.host_id in hosts]
+    host_names = {row.id: row.name for row in site.capacities(session, [one.host_id for one in kept])}
+    repairs = [
+        InTheWay(f"maintenance of {host_names[one.host_id]}", None, one.end_at)
+        for one in kept
+        if one.host_id in host_names
+    ]
+    return (repairs + found)[:MOST_IN_THE_WAY]

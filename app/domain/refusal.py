@@ -1,0 +1,29 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a refusal carries besides its reasons: who is in the way, and what would fit instead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.domain.slot import Slot
+
+
+@dataclass(frozen=True)
+class InTheWay:
+    """Something that holds what was asked for: a cluster that the asker may see by its name, else another
+    project's (`name` is None), or the maintenance of a host (`what` says which)."""
+
+    what: str
+    name: str | None
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """The request with another slot or fewer nodes, which fits: `kind` is later, smaller or shorter."""
+
+    kind: str
+    slot: Slot
+    node_names: tuple[str, ...]

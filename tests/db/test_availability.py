@@ -1,0 +1,223 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The three questions, and refusals that say who is in the way and what fits instead."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from app.booking import availability
+from app.db import ledger
+from app.db.base import Database
+from app.db.reservation import Reservation
+from app.db.site import Host, Maintenance
+from app.domain.errors import NoRoom
+from app.domain.refusal import Alternative
+from app.domain.request import Shape
+from app.domain.slot import Slot
+from app.settings import Booking, Settings
+from tests.factories import NOW, book, make_account, make_host, make_site
+
+HOUR = timedelta(hours=1)
+# As wide as two of the site's compute hosts: one such node fits on each.
+WIDE = Shape(("node1", "node2"), 1, 16_000, 4, 1)
+LARGE: dict[str, Any] = {"node_count": 2, "memory_mib": 16_000}
+
+
+def refused(database: Database, *args: Any, **over: Any) -> NoRoom:
+    with pytest.raises(NoRoom) as caught:
+        book(database, *args, **over)
+    return caught.value
+
+
+def rebook(database: Database, account: Any, alternative: Alternative, **over: Any) -> int:
+    slot = alternative.slot
+    names = list(alternative.node_names)
+    changed = {"start": slot.start, "end": slot.end, "node_names": names, "node_count": len(names)}
+    return book(database, account, **over | changed)
+
+
+def test_a_refusal_offers_later_smaller_and_shorter_and_each_can_be_booked(database: Database) -> None:
+    make_site(database)
+    account = make_account(database)
+    book(
+        database,
+        account,
+        name="first",
+        start=NOW + 2 * HOUR,
+        end=NOW + 5 * HOUR,
+        node_count=1,
+        memory_mib=16_000,
+    )
+    wanted: dict[str, Any] = {**LARGE, "start": NOW, "end": NOW + 4 * HOUR}
+    found = {one.kind: one for one in refused(database, account, **wanted).alternatives}
+    assert found["later"].slot == Slot(NOW + 5 * HOUR, NOW + 9 * HOUR)
+    assert found["smaller"].node_names == ("node1",)
+    assert found["shorter"].slot == Slot(NOW, NOW + 2 * HOUR)
+    for number, one in enumerate(found.values()):
+        name = f"other{number}"
+        booked = rebook(database, account, one, name=name, **wanted)
+        assert booked
+        with database.writing() as session:
+            ledger.release(session, booked, NOW)
+
+
+def test_others_are_in_the_way_without_their_names(database: Database) -> None:
+    make_site(database)
+    alice, bob = make_account(database), make_account(database, "bob")
+    book(database, alice, name="secret", **LARGE)
+    assert [(one.what, one.name) for one in refused(database, bob, **LARGE).in_the_way] == [
+        ("another project", None)
+    ]
+    own = refused(database, alice, name="second", **LARGE).in_the_way
+    assert [(one.what, one.name, one.until) for one in own] == [("the cluster secret", "secret", NOW + HOUR)]
+
+
+def test_maintenance_is_in_the_way_and_named(database: Database) -> None:
+    hosts = make_site(database)
+    with database.writing() as session:
+        session.add(Maintenance(host_id=hosts["c1"].id, start_at=NOW, end_at=NOW + 3 * HOUR, why="memory"))
+    refusal = refused(database, make_account(database), **LARGE)
+    assert refusal.in_the_way[0].what == "maintenance of c1"
+    assert refusal.alternatives[0].slot.start == NOW + 3 * HOUR
+
+
+def test_what_never_fits_has_no_alternative(database: Database) -> None:
+    make_site(database)
+    assert refused(database, make_account(database), memory_mib=30_000).alternatives == ()
+
+
+def test_the_earliest_slot_begins_where_the_last_in_the_way_ends(database: Database) -> None:
+    make_site(database)
+    account = make_account(database)
+    settings = Settings()
+    for number in range(3):
+        start = NOW + number * 24 * HOUR
+        book(database, account, name=f"day{number}", **LARGE, start=start, end=start + 23 * HOUR)
+    # A day has one free hour, and two days one of two.
+    assert availability.earliest(database, settings, WIDE, HOUR, NOW, now=NOW) == Slot(
+        NOW + 23 * HOUR, NOW + 24 * HOUR
+    )
+    found = availability.earliest(database, settings, WIDE, 2 * HOUR, NOW, now=NOW)
+    assert found is not None
+    assert found.start == NOW + 71 * HOUR
+
+
+def test_the_earliest_slot_is_found_months_ahead_and_not_beyond_what_may_be_booked(
+    database: Database,
+) -> None:
+    make_site(database)
+    account = make_account(database)
+    far = NOW + timedelta(days=300)
+    book(database, account, **LARGE, end=far)
+    found = availability.earliest(database, Settings(), WIDE, HOUR, NOW, now=NOW)
+    assert found is not None
+    assert found.start == far
+    assert availability.earliest(database, Settings(), WIDE, HOUR, NOW, far - HOUR, now=NOW) is None
+    huge = replace(WIDE, memory_mib=99_999)
+    assert availability.earliest(database, Settings(), huge, HOUR, NOW, now=NOW) is None
+
+
+def test_the_earliest_start_is_moved_to_the_whole_minute(database: Database) -> None:
+    make_site(database)
+    book(database, make_account(database), **LARGE, end=NOW + HOUR + timedelta(seconds=7))
+    found = availability.earliest(database, Settings(), WIDE, HOUR, NOW, now=NOW)
+    assert found is not None
+    assert found.start == NOW + HOUR + timedelta(minutes=1)
+
+
+def test_the_largest_cluster_is_what_can_be_booked_and_no_more(database: Database) -> None:
+    make_site(database)
+    account = make_account(database)
+    slot = Slot(NOW, NOW + HOUR)
+    shape = Shape(("node1",), 1, 4_000, 4, 1)
+    found = availability.largest(database, Settings(), shape, slot, now=NOW)
+    # Two hosts of 16 GiB; each node's memory has 96 MiB on top.
+    assert found == 2 * (16_384 // 4_096)
+    sizes: dict[str, Any] = {"memory_mib": 4_000, "start": NOW, "end": NOW + HOUR}
+    refused(database, account, **sizes, node_count=found + 1)
+    book(database, account, **sizes, node_count=found)
+    assert availability.largest(database, Settings(), shape, slot, now=NOW) == 0
+
+
+def test_shares_tell_what_is_free_for_the_whole_slot(database: Database) -> None:
+    make_site(database)
+    book(
+        database, make_account(database), node_count=1, memory_mib=4_000, start=NOW + HOUR, end=NOW + 2 * HOUR
+    )
+
+    def compute_memory(slot: Slot) -> tuple[int, int, int]:
+        rows = availability.shares(database, Settings(), slot, now=NOW)
+        (one,) = (row for row in rows if (row.role, row.resource) == ("compute", "memory_mib"))
+        return one.free, one.total, one.largest
+
+    assert compute_memory(Slot(NOW, NOW + HOUR)) == (2 * 16_384, 2 * 16_384, 16_384)
+    assert compute_memory(Slot(NOW, NOW + 2 * HOUR)) == (2 * 16_384 - 4_096, 2 * 16_384, 16_384)
+
+
+def test_the_cleaning_gap_keeps_neighbours_apart(database: Database) -> None:
+    make_site(database)
+    account = make_account(database)
+    settings = Settings(booking=Booking(gap_s=600))
+    book(database, account, name="first", settings=settings, **LARGE)
+    touching: dict[str, Any] = {"start": NOW + HOUR, "end": NOW + 2 * HOUR, "settings": settings, **LARGE}
+    refusal = refused(database, account, name="second", **touching)
+    (later,) = (one for one in refusal.alternatives if one.kind == "later")
+    assert later.slot.start == NOW + HOUR + timedelta(minutes=10)
+    before: dict[str, Any] = {
+        "start": NOW - timedelta(seconds=0),
+        "end": NOW + timedelta(minutes=5),
+        "settings": settings,
+        **LARGE,
+    }
+    refused(database, account, name="third", **before)
+    rebook(database, account, later, name="second", **touching)
+
+
+def test_a_host_lends_more_than_it_has_if_the_site_says_so(database: Database) -> None:
+    make_site(database)
+    account = make_account(database)
+    wide: dict[str, Any] = {"node_count": 2, "vcpus": 12}
+    refused(database, account, **wide)
+    book(database, account, settings=Settings(booking=Booking(vcpu_ratio=2.0)), **wide)
+
+
+def test_bandwidth_counts_where_gateways_declare_it(database: Database) -> None:
+    make_site(database)
+    account = make_account(database)
+    settings = Settings(booking=Booking(frontend_bandwidth_mbit=600))
+    book(database, account, name="not-counted", settings=settings)
+    with database.writing() as session:
+        session.execute(update(Host).where(Host.name == "gw1").values(bandwidth_mbit=1000))
+    refusal = refused(database, account, settings=settings)
+    assert "gw1: 400 of 600 Mbit/s of bandwidth free." in refusal.reasons
+
+
+def test_tags_are_asked_for_and_kept(database: Database) -> None:
+    make_site(database)
+    make_host(database, "c3", "compute", tags=["gpu"])
+    account = make_account(database)
+    booked = book(database, account, node_count=3, tags=["gpu"], policy="pack")
+    with database.reading() as session:
+        row = session.get_one(Reservation, booked)
+        assert (row.policy, row.tags) == ("pack", ["gpu"])
+        assert len({node.host_id for node in row.nodes if node.kind == "compute"}) == 1
+    assert (
+        "c1: it is not marked gpu."
+        in refused(database, account, name="b", node_count=9, tags=["gpu"]).reasons
+    )
+
+
+def test_all_hosts_are_looked_at_before_the_answer_is_no(database: Database) -> None:
+    make_site(database)
+    account = make_account(database)
+    for number in range(70):
+        make_host(database, f"small{number:02}", "compute", memory_mib=1024)
+    # Behind more than the first look holds, only c1 and c2 have the room.
+    book(database, account, **LARGE)
+    refused(database, account, name="second", **LARGE)

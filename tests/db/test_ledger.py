@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The ledger's ranges find exactly what overlaps, whatever its length, and read neither past nor far future."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+
+from sqlalchemy import insert, text
+
+from app.db import ledger
+from app.db.base import Database
+from app.db.ledger import OVERDUE, SITE, Allocation
+from app.domain.slot import Slot
+from tests.factories import NOW, book, make_account, make_site
+
+LENGTHS = (
+    timedelta(seconds=1),
+    *[
+        span + change
+        for span in ledger.SPANS
+        for change in (-timedelta(seconds=1), timedelta(0), timedelta(seconds=1))
+    ],
+    timedelta(days=500),
+)
+
+
+def fill(database: Database, number: int, seed: int) -> list[dict[str, object]]:
+    """`number` allocations of one reservation around NOW, of all lengths, some released."""
+    hosts = [host.id for host in make_site(database).values()]
+    booked = book(database, make_account(database))
+    chance = random.Random(seed)
+    rows: list[dict[str, object]] = []
+    for amount in range(1, number + 1):
+        length = chance.choice(LENGTHS)
+        start = NOW - length + chance.random() * 2 * length
+        if chance.random() < 0.3:
+            start = NOW - length  # ends at the very moment
+        released = NOW if chance.random() < 0.2 else None
+        rows.append(
+            {
+                "reservation_id": booked,
+                "host_id": chance.choice([*hosts, None]),
+                "resource": "vcpu",
+                "amount": amount,
+                "start_at": start,
+                "end_at": start + length,
+                "released_at": released,
+            }
+        )
+    with database.writing() as session:
+        ledger.release(session, booked, NOW)
+        session.execute(insert(Allocation), rows)
+    return rows
+
+
+def test_taken_is_what_overlaps_or_is_overdue(database: Database) -> None:
+    rows = fill(database, 400, seed=1)
+    hosts = sorted({host for row in rows if isinstance(host := row["host_id"], int)})
+    second = timedelta(seconds=1)
+    slots = [
+        Slot(NOW, NOW + second),
+        Slot(NOW - second, NOW),
+        Slot(NOW + OVERDUE - second, NOW + 5 * OVERDUE),
+        Slot(NOW + OVERDUE, NOW + OVERDUE + second),
+        Slot(NOW, NOW + timedelta(days=365)),
+        Slot(NOW + timedelta(days=100), NOW + timedelta(days=101)),
+    ]
+    for slot in slots:
+        for only in (None, hosts[:2]):
+            with database.reading() as session:
+                found = ledger.taken(session, slot, NOW, only)
+            assert sorted(one.amount for one in found) == [
+                row["amount"] for row in rows if is_taken(row, slot) and is_of(row, only)
+            ]
+            assert all(one.end > NOW for one in found)
+
+
+def is_of(row: dict[str, object], only: list[int] | None) -> bool:
+    return only is None or row["host_id"] is None or row["host_id"] in only
+
+
+def is_taken(row: dict[str, object], slot: Slot) -> bool:
+    start, end = row["start_at"], row["end_at"]
+    assert isinstance(start, datetime)
+    assert isinstance(end, datetime)
+    if end <= NOW:
+        end = NOW + OVERDUE
+    return row["released_at"] is None and start < slot.end and slot.start < end
+
+
+def test_the_pools_are_the_sites(database: Database) -> None:
+    make_site(database)
+    book(database, make_account(database))
+    with database.reading() as session:
+        found = ledger.taken(session, Slot(NOW, NOW + OVERDUE), NOW, [])
+    assert sorted((one.holder, one.resource) for one in found) == [
+        (SITE, "network_id"),
+        (SITE, "public_address"),
+    ]
+
+
+def test_a_short_slot_is_read_by_ranges_of_an_index(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    with database.reading() as session:
+        query = ledger.overlapping(Slot(NOW, NOW + OVERDUE), NOW, [1, 2])
+        plan = session.execute(
+            text(
+                "EXPLAIN QUERY PLAN "
+                + str(query.compile(database.engine, compile_kwargs={"literal_binds": True}))
+            )
+        )
+        lines = [row.detail for row in plan if "allocation" in row.detail]
+    database.close()
+    assert len(lines) == 2 * (len(ledger.SPANS) + 2)
+    ranges = [line for line in lines if "(host_id=? AND span=? AND start_at>? AND start_at<?)" in line]
+    assert len(ranges) == 2 * len(ledger.SPANS), lines
+    assert not [line for line in lines if line.startswith("SCAN")]
