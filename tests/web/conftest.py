@@ -29,7 +29,7 @@ from tests.factories import PASSWORD, make_login, make_site
 def served(app: Flask) -> Iterator[str]:
     """The application on a loopback port; its address."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

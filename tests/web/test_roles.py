@@ -19,6 +19,7 @@ EXPECTED: dict[str, dict[str, tuple[int | str, ...]]] = {
     "login.enter": {"GET": (200, 200, 200, 200, 200), "POST": (422, 422, 422, 422, 422)},
     "login.leave": {"POST": (303, 303, 303, 303, 303)},
     "reservation.listing": {"GET": (200, 200, 200, 403, "login")},
+    "availability.ask": {"GET": (200, 200, 200, 403, "login")},
     "new.ask": {"GET": (200, 200, 200, 403, "login"), "POST": (422, 422, 422, 403, "login")},
     "reservation.detail": {"GET": (200, 404, 200, 403, "login")},
     "reservation.live": {"GET": (200, 404, 200, 403, "login")},

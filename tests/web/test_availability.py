@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What is free and when, and booking what was offered instead, over HTTP."""
+
+from __future__ import annotations
+
+import html
+import re
+from datetime import UTC, datetime, timedelta
+
+from app.db.reservation import Reservation
+from app.domain.slot import Slot
+from tests.factories import book_now
+from tests.web.conftest import Site
+from tests.web.test_new import count, filled
+
+LARGE = {"node_count": "2", "memory_mib": "16000"}
+
+
+def fill_the_site(site: Site) -> datetime:
+    """Take both compute hosts for two hours; the end."""
+    booked = book_now(site.database, site.accounts["ben"], node_count=2, memory_mib=16_000)
+    with site.database.reading() as session:
+        return session.get_one(Reservation, booked).end_at
+
+
+def offered_forms(page: str) -> dict[str, dict[str, list[str]]]:
+    """What a click on each offer would send: its first word -> field -> values."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for body in re.findall(r'<form method="post">(.*?)</form>', page, re.S):
+        word = re.search(r"<button[^>]*>\s*(\w+):", body)
+        if word:
+            fields = found.setdefault(word[1], {})
+            for name, value in re.findall(r'name="(\w+)" value="([^"]*)"', body):
+                fields.setdefault(name, []).append(html.unescape(value))
+    return found
+
+
+def test_a_refusal_says_who_is_in_the_way_and_one_click_books_the_later_slot(site: Site) -> None:
+    end = fill_the_site(site)
+    visitor = site.visitor("anna")
+    answer = visitor.post("/reservations/new", filled(**LARGE))
+    assert answer.status_code == 409
+    assert "another project until" in answer.text
+    offers = offered_forms(answer.text)
+    assert set(offers) == {"Later"}
+    booked = visitor.session.post(f"{site.base}/reservations/new", data=offers["Later"], timeout=30)
+    assert re.fullmatch(rf"{site.base}/reservations/\d+", booked.url), booked.text
+    assert count(site) == 2
+    assert offers["Later"]["users"] == [filled()["users"]]
+    assert end > datetime.now(UTC)
+
+
+def test_a_smaller_cluster_is_offered_where_one_fits(site: Site) -> None:
+    book_now(site.database, site.accounts["ben"], node_count=1, memory_mib=16_000)
+    visitor = site.visitor("anna")
+    offers = offered_forms(visitor.post("/reservations/new", filled(**LARGE, node_names="red blue")).text)
+    assert offers["Smaller"]["node_count"] == ["1"]
+    assert offers["Smaller"]["node_names"] == ["red"]
+    booked = visitor.session.post(f"{site.base}/reservations/new", data=offers["Smaller"], timeout=30)
+    assert re.fullmatch(rf"{site.base}/reservations/\d+", booked.url)
+
+
+def test_the_page_tells_the_earliest_slot_and_its_link_fills_in_the_form(site: Site) -> None:
+    fill_the_site(site)
+    visitor = site.visitor("anna")
+    page = visitor.get("/availability", params={**LARGE, "vcpus": "1", "hours": "3"}).text
+    assert "Not even one node of this size fits then" in page
+    link = html.unescape(re.findall(r'href="([^"]*)">Book this slot', page)[0])
+    form = visitor.get(link).text
+    typed = dict(re.findall(r'name="(\w+)" type="[\w-]+" value="([^"]*)"', form))
+    assert typed["node_count"] == "2"
+    assert typed["memory_mib"] == "16000"
+    start, end = (datetime.fromisoformat(typed[name]).replace(tzinfo=UTC) for name in ("start", "end"))
+    assert Slot(start, end).length == timedelta(hours=3)
+    booked = visitor.post("/reservations/new", filled(**typed | {"name": "vc-1", "node_names": ""}))
+    assert re.fullmatch(rf"{site.base}/reservations/\d+", booked.url)
+
+
+def test_the_page_tells_the_largest_cluster_and_what_is_free(site: Site) -> None:
+    page = site.visitor("anna").get("/availability?memory_mib=4000&vcpus=2").text
+    assert "8 nodes of this size" in page
+    assert "public addresses" in page
+
+
+def test_what_cannot_be_read_is_told_at_its_field(site: Site) -> None:
+    answer = site.visitor("anna").get(
+        "/availability?hours=NaN&vcpus=-1&memory_mib=9999999999&after=2026-02-30T10:00"
+    )
+    assert answer.status_code == 422
+    for field in ("hours", "vcpus", "memory_mib", "after"):
+        assert f'id="{field}-error"' in answer.text
+    assert site.visitor("anna").get("/availability?hours=0&node_count=0").status_code == 422
+
+
+def test_without_questions_it_only_asks(site: Site) -> None:
+    page = site.visitor("anna").get("/availability")
+    assert page.status_code == 200
+    assert "Earliest slot" not in page.text
