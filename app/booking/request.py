@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from sqlalchemy import insert
 
 from app.booking import availability, room
-from app.booking.availability import limits
 from app.db import event, ledger, reservation
 from app.db.account import Account
 from app.db.base import Database
@@ -19,8 +18,6 @@ from app.domain.errors import InvalidRequest, NoRoom
 from app.domain.placement import Placement
 from app.domain.request import Request, validate
 from app.settings import Settings
-
-__all__ = ["limits", "request"]
 
 # Cluster users get uids from here on: above what Debian gives to accounts made by hand on a fresh system.
 FIRST_UID = 2001
@@ -47,7 +44,7 @@ def request(
             made = reservation.id_by_key(session, account.id, key)
         if made is not None:
             return made
-    wanted = validate(raw, now=now, rolls=rolls, limits=limits(settings))
+    wanted = validate(raw, now=now, rolls=rolls, limits=availability.limits(settings))
     try:
         return _book(database, settings, account, wanted, now, key)
     except NoRoom as why:

@@ -141,6 +141,44 @@ def validate(
     wrong: dict[str, str] = {}
     name = _label(raw.get("name"), "name", "The cluster's name", wrong)
     slot = _slot(raw.get("start"), raw.get("end"), now, limits, wrong)
+    shape = _shape(raw, limits, wrong)
+    chosen = tuple(dict.fromkeys(_texts(raw.get("rolls"))))
+    unknown = [roll for roll in chosen if roll not in rolls]
+    if unknown:
+        wrong["rolls"] = f"There is no roll {unknown[0]!r} here. Choose among: {', '.join(sorted(rolls))}."
+    users = _users(raw.get("users"), wrong)
+    note = raw.get("note") or ""
+    if not isinstance(note, str) or len(note) > 2000 or "\x00" in note:
+        wrong["note"] = "A note is text of at most 2,000 characters."
+    if wrong:
+        raise InvalidRequest(wrong)
+    assert slot is not None
+    return Request(
+        name=name,
+        slot=slot,
+        node_names=shape.node_names,
+        vcpus=shape.vcpus,
+        memory_mib=shape.memory_mib,
+        disk_gib=shape.disk_gib,
+        home_gib=shape.home_gib,
+        rolls=chosen,
+        users=users,
+        note=str(note).strip(),
+        policy=shape.policy,
+        tags=shape.tags,
+    )
+
+
+def validate_shape(raw: Mapping[str, object], *, limits: Limits = Limits()) -> Shape:
+    """The shape in `raw`, by the rules and in the words of `validate`."""
+    wrong: dict[str, str] = {}
+    shape = _shape(raw, limits, wrong)
+    if wrong:
+        raise InvalidRequest(wrong)
+    return shape
+
+
+def _shape(raw: Mapping[str, object], limits: Limits, wrong: dict[str, str]) -> Shape:
     count = _number(raw.get("node_count"), "node_count", "compute nodes", 1, limits.nodes, wrong)
     nodes = _node_names(_texts(raw.get("node_names")), count, wrong)
     vcpus = _number(raw.get("vcpus"), "vcpus", "vCPUs a node", 1, limits.vcpus, wrong)
@@ -156,14 +194,6 @@ def validate(
         raw.get("disk_gib"), "disk_gib", "GiB of disk a node", limits.disk_min_gib, limits.disk_gib, wrong
     )
     home = _number(raw.get("home_gib"), "home_gib", "GiB for /home", 1, limits.disk_gib, wrong)
-    chosen = tuple(dict.fromkeys(_texts(raw.get("rolls"))))
-    unknown = [roll for roll in chosen if roll not in rolls]
-    if unknown:
-        wrong["rolls"] = f"There is no roll {unknown[0]!r} here. Choose among: {', '.join(sorted(rolls))}."
-    users = _users(raw.get("users"), wrong)
-    note = raw.get("note") or ""
-    if not isinstance(note, str) or len(note) > 2000 or "\x00" in note:
-        wrong["note"] = "A note is text of at most 2,000 characters."
     policy = str(raw.get("policy") or "spread")
     if policy not in POLICIES:
         wrong["policy"] = f"There is no policy {policy[:40]!r}. Choose among: {', '.join(POLICIES)}."
@@ -172,11 +202,7 @@ def validate(
         wrong["tags"] = (
             f"At most {MAX_TAGS} tags of lower-case letters, digits, dots, underscores and hyphens."
         )
-    if wrong:
-        raise InvalidRequest(wrong)
-    assert slot is not None
-    sizes = (vcpus, memory, disk, home)
-    return Request(name, slot, nodes, *sizes, chosen, users, str(note).strip(), policy, tags)
+    return Shape(nodes, vcpus, memory, disk, home, policy, tags)
 
 
 def check_public_key(line: str) -> str:

@@ -102,6 +102,16 @@ def moment(text: str, zone: ZoneInfo) -> datetime:
     return utc
 
 
+def typed(when: datetime, zone: ZoneInfo) -> str:
+    """The text that `moment` reads as `when`: as a date field shows it where that is exact to the second."""
+    when = when.replace(microsecond=0)
+    local = f"{when.astimezone(zone):%Y-%m-%dT%H:%M}"
+    try:
+        return local if moment(local, zone) == when else f"{when.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    except ValueError:
+        return f"{when.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
 def names(text: str) -> tuple[str, ...]:
     """Words separated by commas or white space."""
     return tuple(text.replace(",", " ").split())

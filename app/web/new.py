@@ -1,42 +1,50 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The form for a new virtual cluster."""
+"""The form for a new virtual cluster, and what to book instead where it does not fit."""
 
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from flask import redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from app.booking import availability
 from app.booking import request as booking
 from app.db.software import read_rolls
 from app.domain.errors import InvalidRequest, NoRoom
+from app.domain.refusal import Alternative
 from app.domain.request import validate
 from app.domain.roll import Roll, offered
 from app.settings import Settings
 from app.web import visit
-from app.web.forms import NewReservation
+from app.web.forms import NewReservation, typed
 
 ROLLS = Path(__file__).parents[2] / "rolls"
 # Long enough to try things out; people change it anyway.
 FIRST_LENGTH = timedelta(hours=4)
+# What a link to the form may fill in.
+PREFILLED = ("name", "start", "end", "node_count", "vcpus", "memory_mib", "disk_gib", "home_gib")
 
 
 def ask() -> ResponseReturnValue:
-    """Show the form; take it in. What was typed comes back with what is wrong, or with why there is no room."""
+    """Show the form, filled in from the address; take it in.
+
+    What was typed comes back with what is wrong, or with why there is no room and what could be booked instead.
+    """
     rolls = offered_rolls(visit.site().settings)
     if request.method == "GET":
-        return _page(_empty(rolls), rolls)
+        return _page(_first(rolls), rolls)
     form = NewReservation()
     try:
         made = _book(form, [roll.name for roll in rolls])
     except InvalidRequest as why:
         return _page(form, rolls, wrong=why.fields), 422
     except NoRoom as why:
-        return _page(form, rolls, no_room=why.reasons), 409
+        return _page(form, rolls, no_room=why), 409
     return redirect(url_for("reservation.detail", reservation_id=made), 303)
 
 
@@ -50,7 +58,7 @@ def _book(form: NewReservation, rolls: list[str]) -> int:
     raw, wrong = form.shape(visit.zone())
     if wrong:
         try:
-            validate(raw, now=now, rolls=rolls, limits=booking.limits(site.settings))
+            validate(raw, now=now, rolls=rolls, limits=availability.limits(site.settings))
         except InvalidRequest as why:
             # All at once: what could not be read, and what may not be.
             raise InvalidRequest(why.fields | wrong) from why
@@ -59,26 +67,50 @@ def _book(form: NewReservation, rolls: list[str]) -> int:
     )
 
 
-def _empty(rolls: tuple[Roll, ...]) -> NewReservation:
+def _first(rolls: tuple[Roll, ...]) -> NewReservation:
+    """The form as one first sees it: our suggestions, and over them what the address says."""
     end = (visit.now() + FIRST_LENGTH + timedelta(minutes=59)).replace(minute=0)
-    return NewReservation(
-        formdata=None,
-        token=secrets.token_urlsafe(16),
-        end=f"{end.astimezone(visit.zone()):%Y-%m-%dT%H:%M}",
-        node_count="2",
-        vcpus="1",
-        memory_mib="1024",
-        disk_gib="4",
-        home_gib="2",
-        rolls=[roll.name for roll in rolls],
-    )
+    fields = {
+        "end": typed(end, visit.zone()),
+        "node_count": "2",
+        "vcpus": "1",
+        "memory_mib": "1024",
+        "disk_gib": "4",
+        "home_gib": "2",
+    }
+    fields |= {name: request.args[name] for name in PREFILLED if name in request.args}
+    chosen = [roll.name for roll in rolls]
+    return NewReservation(formdata=None, token=secrets.token_urlsafe(16), rolls=chosen, **fields)
+
+
+@dataclass(frozen=True)
+class Instead:
+    """One thing to book instead: the whole form as (name, value) pairs."""
+
+    offer: Alternative
+    fields: tuple[tuple[str, str], ...]
+
+
+def _instead(form: NewReservation, offer: Alternative) -> Instead:
+    changed = {"end": typed(offer.slot.end, visit.zone()), "node_count": str(len(offer.node_names))}
+    if offer.kind == "later":
+        changed["start"] = typed(offer.slot.start, visit.zone())
+    if form.node_names.data:
+        changed["node_names"] = " ".join(offer.node_names)
+    pairs = []
+    for field in form:
+        name = field.short_name
+        if name != "csrf_token":
+            values = field.data if isinstance(field.data, list) else [changed.get(name, field.data or "")]
+            pairs += [(name, value) for value in values]
+    return Instead(offer, tuple(pairs))
 
 
 def _page(
     form: NewReservation,
     rolls: tuple[Roll, ...],
     wrong: dict[str, str] | None = None,
-    no_room: tuple[str, ...] = (),
+    no_room: NoRoom | None = None,
 ) -> str:
     zone, settings = visit.zone(), visit.site().settings
     return render_template(
@@ -87,6 +119,7 @@ def _page(
         rolls=rolls,
         wrong=wrong or {},
         no_room=no_room,
+        instead=[_instead(form, offer) for offer in no_room.alternatives] if no_room else [],
         zone=zone.key,
         now=visit.now(),
         booking=settings.booking,

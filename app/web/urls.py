@@ -11,7 +11,7 @@ from flask import Flask, abort, current_app, make_response, redirect, request, u
 from flask.typing import ResponseReturnValue
 
 from app.domain.errors import NotAllowed
-from app.web import approval, health, home, hosts, login, new, reservation, visit
+from app.web import approval, availability, health, home, hosts, login, new, reservation, visit
 
 # None stands for everybody, logged in or not.
 EVERYBODY: frozenset[str] | None = None
@@ -40,6 +40,7 @@ PAGES = (
     Page("/", "home.show", home.show, ANY_ACCOUNT),
     Page("/login", "login.enter", login.enter, EVERYBODY, FORM),
     Page("/logout", "login.leave", login.leave, EVERYBODY, POST),
+    Page("/availability", "availability.ask", availability.ask, PROVIDERS),
     Page("/reservations", "reservation.listing", reservation.listing, PROVIDERS),
     Page("/reservations/new", "new.ask", new.ask, PROVIDERS, FORM),
     Page(f"/reservations/{ID}", "reservation.detail", reservation.detail, PROVIDERS),
