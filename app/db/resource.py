@@ -46,8 +46,12 @@ PASS_OF_OP = {
     "report": "machine",
 }
 HAVES = ("absent", "unknown", "pending", "present")
+# With a new wish a row starts like this: no back-off is left over from the old one.
+AFRESH = (("retry_at", None), ("failures", 0))
 # How many rows of one host go into one batch: all must be done within the call's deadline.
 BATCH = {"network": 32, "storage": 6, "image": 4, "machine": 12}
+# Copying a disk takes seconds: such a row is the last of its batch, so that what is ready need not wait for the next.
+LAST_OF_BATCH = ("file",)
 
 
 class Resource(Base):
@@ -151,12 +155,13 @@ def claim(
     rows = session.scalars(
         select(Resource).where(Resource.id.in_(ids)).order_by(Resource.host_id, Resource.id)
     ).all()
-    taken: dict[int, int] = {}
+    room: dict[int, int] = {}
     chosen = []
     for row in rows:
-        taken[row.host_id] = taken.get(row.host_id, 0) + 1
-        if taken[row.host_id] <= BATCH.get(pass_name, 8):
+        left = room.get(row.host_id, BATCH.get(pass_name, 8))
+        if left:
             chosen.append(row)
+            room[row.host_id] = 0 if row.op in LAST_OF_BATCH else left - 1
     session.execute(
         update(Resource)
         .where(Resource.id.in_([row.id for row in chosen]))
@@ -180,12 +185,20 @@ def claim(
     return chosen
 
 
-def settle(session: Session, resource_id: int, owner: str, values: Mapping[str, Any]) -> bool:
-    """Write the outcome and give the lease back, only if it is still `owner`'s; False means it was lost."""
+def settle(session: Session, resource_id: int, owner: str, want: str, values: Mapping[str, Any]) -> bool:
+    """Write the outcome and give the lease back, only if it is still `owner`'s; False means it was lost.
+
+    `want` is what was asked of the host: where something else is wanted by now, the new wish waits for nothing.
+    """
+    fresh = {
+        name: case((Resource.want == want, values[name]), else_=start)
+        for name, start in AFRESH
+        if name in values
+    }
     done = session.execute(
         update(Resource)
         .where(Resource.id == resource_id, Resource.lease_owner == owner)
-        .values(lease_owner=None, lease_until=None, **values)
+        .values(lease_owner=None, lease_until=None, **{**values, **fresh})
         .returning(Resource.id)
         .execution_options(synchronize_session=False)
     )
@@ -207,7 +220,7 @@ def want_absent(session: Session, reservation_id: int) -> None:
     session.execute(
         update(Resource)
         .where(Resource.reservation_id == reservation_id)
-        .values(want="absent", retry_at=None, failures=0, error_code=None, error_message=None, why=None)
+        .values(want="absent", error_code=None, error_message=None, why=None, **dict(AFRESH))
         .execution_options(synchronize_session=False)
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import time_machine
@@ -22,7 +23,7 @@ from app.db.resource import Resource
 from app.db.site import Host
 from app.domain.slot import Slot
 from app.settings import Network, Settings
-from tests.factories import NOW, book, make_account, make_site
+from tests.factories import NOW, book, make_account, make_resource, make_site
 from workers.engine.advance import Laid, advance
 from workers.plan.layout import Row
 
@@ -63,10 +64,10 @@ def claimed(database: Database, pass_name: str, owner: str = "me", **over: datet
         return [row.name for row in rows]
 
 
-def settle(database: Database, name_part: str, have: str, owner: str = "me") -> bool:
+def settle(database: Database, name_part: str, have: str, owner: str = "me", **values: Any) -> bool:
     with database.writing() as session:
         row = session.scalars(select(Resource).where(Resource.name.contains(name_part))).one()
-        return resource.settle(session, row.id, owner, {"have": have})
+        return resource.settle(session, row.id, owner, "present", {"have": have, **values})
 
 
 def test_building_takes_numbers_and_writes_rows_with_their_needs(database: Database, booked: int) -> None:
@@ -103,6 +104,16 @@ def test_a_claimed_row_is_unknown_and_nobody_elses_until_the_lease_is_over(
     assert claimed(database, "network", "other", now=later) == [f"lh{booked}-br"]
     assert not settle(database, "-br", "present", owner="me"), "the one that lost its lease may not write"
     assert settle(database, "-br", "present", owner="other")
+
+
+def test_a_batch_ends_with_the_first_disk_to_copy(database: Database, booked: int) -> None:
+    with database.reading() as session:
+        st1 = site.host_by_name(session, "st1")
+    assert st1
+    for name, op in (("a", "tgt"), ("b", "file"), ("c", "tgt"), ("d", "file")):
+        make_resource(database, st1, booked, op, name=name)
+    assert claimed(database, "storage") == ["a", "b"]
+    assert claimed(database, "storage") == ["c", "d"]
 
 
 def test_many_claim_at_once_and_each_row_goes_to_one(database: Database, booked: int) -> None:
@@ -147,6 +158,28 @@ def test_cancel_half_built_takes_down_what_may_stand(database: Database, booked:
     # Never claimed: nothing to remove. Claimed and never answered for: unknown, so it is removed.
     assert claimed(database, "storage") == []
     assert claimed(database, "network", now=NOW + LEASE) == [f"lh{booked}-br"]
+
+
+def test_backoff_of_a_call_under_way_when_it_was_cancelled_does_not_hold_up_the_end(
+    database: Database, booked: int
+) -> None:
+    go(database)
+    claimed(database, "network")
+    with database.reading() as session:
+        owner = session.get_one(Reservation, booked).owner
+    decide.cancel(database, owner, booked, now=NOW)
+    go(database)
+    assert settle(database, "-br", "unknown", retry_at=NOW + HOUR, failures=8)
+    assert claimed(database, "network") == [f"lh{booked}-br"]
+    with database.reading() as session:
+        assert {row.failures for row in resource.of_reservation(session, booked)} == {0}
+
+
+def test_backoff_stands_while_the_same_is_wanted(database: Database, booked: int) -> None:
+    go(database)
+    claimed(database, "network")
+    assert settle(database, "-br", "unknown", retry_at=NOW + HOUR, failures=8)
+    assert claimed(database, "network") == []
 
 
 def test_with_no_number_free_it_waits_and_says_so(database: Database, booked: int) -> None:
