@@ -129,7 +129,7 @@ class Pass:
             _settle_host(session, self.settings.passes, batch, answer, now)
             for row, reply in zip(batch.rows, answer.replies, strict=True):
                 values = outcome(row, reply, self.settings.passes, now)
-                if resource.settle(session, row.id, batch.owner, values):
+                if resource.settle(session, row.id, batch.owner, row.want, values):
                     self.tally.worked += reply.ok
                     self.tally.failed += not reply.ok
                     _record(session, f"pass:{self.name}", row, reply, values, now)
