@@ -16,7 +16,7 @@ FAST := $(wildcard tests/unit tests/ops tests/property tests/repo)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv setup check format-check lint types imports fast docs test demo demo-down format lock clean
+.PHONY: help venv setup lab-setup check format-check lint types imports fast docs test demo demo-down format lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,7 +60,10 @@ docs: venv
 test: setup venv format-check lint types imports docs ## everything, on SQLite and PostgreSQL, with the lab's hosts
 	@$(AS_ROOT) $(BIN)/pytest -p no:cacheprovider
 
-demo: setup venv ## a whole virtual cluster on this machine, from the booking to the login
+lab-setup:
+	@.ci/setup .ci/packages.txt lab/packages.txt
+
+demo: lab-setup venv ## a whole virtual cluster on this machine, from the booking to the login
 	@$(AS_ROOT) $(BIN)/python -m lab.demo up
 
 demo-down: venv ## end the demo's reservation, then remove the lab
