@@ -200,11 +200,8 @@ def _in_the_way(
     ]
     # Many clusters of others that end together are one line.
     found = sorted(set(clusters), key=lambda one: (one.until, one.what))
-    kept = [one for one in site.maintenance(session, slot) if one.host_id in hosts]
-    host_names = {row.id: row.name for row in site.capacities(session, [one.host_id for one in kept])}
+    kept = {host_id: end for host_id, _, end in site.maintenance(session, slot) if host_id in hosts}
     repairs = [
-        InTheWay(f"maintenance of {host_names[one.host_id]}", None, one.end_at)
-        for one in kept
-        if one.host_id in host_names
+        InTheWay(f"maintenance of {row.name}", None, kept[row.id]) for row in site.capacities(session, kept)
     ]
     return (repairs + found)[:MOST_IN_THE_WAY]

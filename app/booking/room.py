@@ -25,7 +25,7 @@ from app.settings import Settings
 GUEST_OVERHEAD_MIB = 96
 # Of each role this many hosts, or four times the number of nodes if that is more, are looked at before all of them:
 # so that booking costs the same on a hundred hosts and on a thousand.
-FIRST_LOOK = 64
+FIRST_LOOK = 32
 # More than any host has: for what is not declared and so not counted.
 NOT_COUNTED = 1 << 40
 POOLS: Mapping[tuple[int | str, str], int] = {(SITE, "network_id"): 1, (SITE, "public_address"): 1}
@@ -86,18 +86,27 @@ def find(
     some = _some(roster, look, zlib.crc32(name.encode()))
     if len(some) < len({host_id for host_id, _ in roster}) and all(g.policy != "pack" for g in wanted):
         try:
-            return read(session, settings, slot, now, some).fit(wanted, slot)
+            return _stock(session, settings, slot, now, roster, some).fit(wanted, slot)
         except NoRoom:
             pass
-    return read(session, settings, slot, now).fit(wanted, slot)
+    return _stock(session, settings, slot, now, roster, None).fit(wanted, slot)
 
 
-def read(
-    session: Session, settings: Settings, slot: Slot, now: datetime, only: Collection[int] | None = None
+def read(session: Session, settings: Settings, slot: Slot, now: datetime) -> Stock:
+    """What the site has, and what is taken of it in the occupied `slot`."""
+    return _stock(session, settings, slot, now, site.roster(session), None)
+
+
+def _stock(
+    session: Session,
+    settings: Settings,
+    slot: Slot,
+    now: datetime,
+    roster: Sequence[tuple[int, str]],
+    only: Collection[int] | None,
 ) -> Stock:
-    """What the site (or `only` these of its hosts) has and what is taken of it in the occupied `slot`."""
     roles: dict[int, set[str]] = {}
-    for host_id, role in site.roster(session):
+    for host_id, role in roster:
         if only is None or host_id in only:
             roles.setdefault(host_id, set()).add(role)
     rows = site.capacities(session, roles)
@@ -135,8 +144,8 @@ def _maintenance(session: Session, slot: Slot, have: Mapping[tuple[int | str, st
     """Maintenance takes all its host has."""
     resources = ("vcpu", "memory_mib", "disk_mib", "bandwidth_mbit")
     return [
-        Taken(block.host_id, resource, have[block.host_id, resource], block.start_at, block.end_at)
-        for block in site.maintenance(session, slot)
+        Taken(host_id, resource, have[host_id, resource], start, end)
+        for host_id, start, end in site.maintenance(session, slot)
         for resource in resources
-        if have.get((block.host_id, resource))
+        if have.get((host_id, resource))
     ]

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -15,12 +15,16 @@ from sqlalchemy import (
     CompoundSelect,
     ForeignKey,
     Index,
+    Integer,
+    Row,
     SmallInteger,
     String,
     and_,
+    bindparam,
     insert,
     select,
     text,
+    true,
     union_all,
     update,
 )
@@ -91,40 +95,56 @@ def taken(session: Session, slot: Slot, now: datetime, hosts: Collection[int] | 
     """
     return [
         Taken(SITE if host is None else host, resource, amount, start, end if end > now else now + OVERDUE)
-        for host, resource, amount, start, end, _ in session.execute(overlapping(slot, now, hosts))
+        for host, resource, amount, start, end, _ in _overlapping(session, slot, now, hosts)
     ]
 
 
 def holders(session: Session, slot: Slot, now: datetime, hosts: Collection[int]) -> dict[int, datetime]:
     """Who holds something of these hosts (none: of the pools) in `slot`: reservation id -> until when."""
     found: dict[int, datetime] = {}
-    for host, _, _, _, end, reservation_id in session.execute(overlapping(slot, now, hosts)):
+    for host, _, _, _, end, reservation_id in _overlapping(session, slot, now, hosts):
         if (host is None) is not bool(hosts):
             until = end if end > now else now + OVERDUE
             found[reservation_id] = max(until, found.get(reservation_id, until))
     return found
 
 
-def overlapping(slot: Slot, now: datetime, hosts: Collection[int] | None) -> CompoundSelect[Any]:
-    """The query behind `taken`: host_id, resource, amount, start_at, end_at and reservation_id."""
-    a = Allocation
-    columns = select(a.host_id, a.resource, a.amount, a.start_at, a.end_at, a.reservation_id)
-    wheres: list[ColumnElement[bool]] = [a.released_at.is_(None)]
-    if hosts is not None:
-        # Apart, because each is a range of the index and "one of these or none" is not.
-        wheres = [and_(a.host_id.in_(hosts), *wheres), and_(a.host_id.is_(None), *wheres)]
-    return union_all(*[columns.where(where, ranges) for where in wheres for ranges in _ranges(slot, now)])
-
-
-def _ranges(slot: Slot, now: datetime) -> Iterator[ColumnElement[bool]]:
-    """Conditions, each one range of an index, that together hold once for whatever overlaps the slot."""
-    a = Allocation
-    for number in range(len(SPANS) + 1):
-        since = [] if number == len(SPANS) else [a.start_at > slot.start - SPANS[number]]
-        yield and_(a.span == number, a.start_at < slot.end, a.end_at > slot.start, *since)
+def _overlapping(
+    session: Session, slot: Slot, now: datetime, hosts: Collection[int] | None
+) -> Sequence[Row[*tuple[Any, ...]]]:
+    """host_id, resource, amount, start_at, end_at and reservation_id of what `taken` returns."""
+    values: dict[str, Any] = {f"since_{number}": slot.start - span for number, span in enumerate(SPANS)}
     # What is over already and still stands counts for slots that begin before it can be expected to be gone.
-    if slot.start < now + OVERDUE:
-        yield a.end_at <= min(now, slot.start)
+    overdue = min(now, slot.start) if slot.start < now + OVERDUE else datetime.min.replace(tzinfo=UTC)
+    values |= {"start": slot.start, "end": slot.end, "overdue": overdue}
+    if hosts is None:
+        return session.execute(OVERLAPPING, values).all()
+    return session.execute(OVERLAPPING_OF_HOSTS, values | {"hosts": list(hosts)}).all()
+
+
+def overlapping(*wheres: ColumnElement[bool]) -> CompoundSelect[*tuple[Any, ...]]:
+    """The query for what is taken, one arm for each of `wheres` and each range of an index.
+
+    The arms hold once for whatever overlaps the slot, and for what is overdue. Parameters: start, end, overdue, and
+    since_0, since_1, ...: the slot's start less the longest length of each class.
+    """
+    a = Allocation
+    start, end = bindparam("start", type_=Utc), bindparam("end", type_=Utc)
+    ranges: list[ColumnElement[bool]] = [a.end_at <= bindparam("overdue", type_=Utc)]
+    for number in range(len(SPANS) + 1):
+        reach = [] if number == len(SPANS) else [a.start_at > bindparam(f"since_{number}", type_=Utc)]
+        ranges.append(and_(a.span == number, a.start_at < end, a.end_at > start, *reach))
+    columns = select(a.host_id, a.resource, a.amount, a.start_at, a.end_at, a.reservation_id)
+    held = columns.where(a.released_at.is_(None))
+    return union_all(*[held.where(where, one) for where in wheres for one in ranges])
+
+
+# Made once: making it costs more than running it.
+OVERLAPPING = overlapping(true())
+# Apart, because each is a range of the index and "one of these or none" is not.
+OVERLAPPING_OF_HOSTS = overlapping(
+    Allocation.host_id.in_(bindparam("hosts", type_=Integer, expanding=True)), Allocation.host_id.is_(None)
+)
 
 
 def take(

@@ -142,10 +142,11 @@ def capacities(session: Session, ids: Collection[int]) -> Sequence[Row[*tuple[An
     return session.execute(query.where(h.id.in_(ids)).order_by(h.name)).all()
 
 
-def maintenance(session: Session, slot: Slot) -> Sequence[Maintenance]:
-    """The maintenance of any host at some moment of `slot`."""
+def maintenance(session: Session, slot: Slot) -> Sequence[tuple[int, datetime, datetime]]:
+    """host id, start and end of the maintenance of any host at some moment of `slot`."""
     m = Maintenance
-    return session.scalars(select(m).where(m.end_at > slot.start, m.start_at < slot.end).order_by(m.id)).all()
+    query = select(m.host_id, m.start_at, m.end_at).where(m.end_at > slot.start, m.start_at < slot.end)
+    return [(host_id, start, end) for host_id, start, end in session.execute(query.order_by(m.id))]
 
 
 def assign(
