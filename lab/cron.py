@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+from lab.holder import part_from_the_machine
 from lab.run import LabError, run
 
 CRONTAB = "/etc/cron.d/leasehold"
@@ -32,16 +33,9 @@ def start(folder: Path) -> None:
     with (folder / "cron.log").open("ab") as log:
         started = subprocess.Popen(
             [
-                *(
-                    "unshare",
-                    "--mount",
-                    "--propagation",
-                    "private",
-                    "--pid",
-                    "--fork",
-                    "--kill-child",
-                    "--mount-proc",
-                ),
+                # "unchanged", and made private inside: in a chroot / is no mount point, and unshare would refuse.
+                *("unshare", "--mount", "--propagation", "unchanged"),
+                *("--pid", "--fork", "--kill-child", "--mount-proc"),
                 *(sys.executable, "-m", "lab.cron", str(folder)),
             ],
             stdin=subprocess.DEVNULL,
@@ -85,6 +79,7 @@ def _wait_until_gone(pid: int) -> None:
 
 def _become_cron(folder: Path) -> None:
     """In the fresh namespaces: put our files in place of the machine's and turn into cron."""
+    part_from_the_machine()
     for name, place in (
         ("cron.d", "/etc/cron.d"),
         ("crontabs", "/var/spool/cron/crontabs"),

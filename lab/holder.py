@@ -36,7 +36,7 @@ def _mount(mark: str, entry: dict[str, Any]) -> None:
     subprocess.run(argv, check=True, timeout=20, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def _part_from_the_machine() -> None:
+def part_from_the_machine() -> None:
     """Let no mount of the host show on the machine."""
     if subprocess.run(["mount", "--make-rprivate", "/"], timeout=20, stderr=subprocess.PIPE).returncode:
         # In a chroot / itself is no mount point. What is mounted below it, and not covered by another, is.
@@ -70,7 +70,7 @@ def _start(argv: list[str], log: str) -> None:
 def main() -> None:
     host = json.load(sys.stdin)
     try:
-        _part_from_the_machine()
+        part_from_the_machine()
         _drop_other_namespaces()
         for entry in host["mounts"]:
             _mount(host["mark"], entry)

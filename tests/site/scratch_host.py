@@ -38,6 +38,10 @@ stdio_handler = "file"
 # The first process of the namespaces is a shell, because that reaps what is left to it.
 INIT = r"""
 set -eu
+# In a chroot / is no mount point; what is mounted below it is.
+mount --make-rprivate / 2> /dev/null || while read -r _ _ _ _ point _; do
+    mount --make-private "$point" 2> /dev/null || :
+done < /proc/self/mountinfo
 for folder in $PRIVATE; do [ -d "$folder" ] || mkdir -p "$folder"; mount -t tmpfs -o mode=0755 tmpfs "$folder"; done
 mkdir -p /run/tgtd /run/lock
 ip link set lo up
@@ -104,7 +108,7 @@ def scratch_host(folder: Path) -> Iterator[ScratchHost]:
     environment = {**os.environ, "PRIVATE": " ".join(PRIVATE), "QEMU_CONF": QEMU_CONF}
     unshare = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
     outer = subprocess.Popen(
-        [*unshare, "--propagation", "private", "bash", "-c", INIT, "lhnode-host"],
+        [*unshare, "--propagation", "unchanged", "bash", "-c", INIT, "lhnode-host"],
         env={**environment, "HOST_UUID": str(uuid.uuid4())},
         stdin=subprocess.DEVNULL,
         start_new_session=True,

@@ -4,7 +4,7 @@
 
 The host helper writes `files` below a folder CONFIG (modes from `modes`, 0644 where none is given) and runs
 
-    unshare --mount --propagation private --pid --fork --kill-child --mount-proc
+    unshare --mount --propagation unchanged --pid --fork --kill-child --mount-proc
         bash CONFIG/build OUT.raw {size_mib}M CLASS,CLASS,...
 
 with LEASEHOLD_BASE_DIR naming the folder where base archives are kept. Status 0 means that OUT.raw is the image.

@@ -37,7 +37,7 @@ MAX_BYTES = 16 << 20
 MAX_SIZE_MIB = 1 << 20
 BUILD = "build"  # the program in the space that makes the image: build OUT SIZE CLASSES
 _NAMESPACES = (
-    *("unshare", "--mount", "--propagation", "private"),
+    *("unshare", "--mount", "--propagation", "unchanged"),  # `build` makes it private, in a chroot too
     *("--pid", "--fork", "--kill-child", "--mount-proc"),
 )
 _CLASS = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
