@@ -129,6 +129,8 @@ def _plans(url: str) -> str:
     explain = "EXPLAIN QUERY PLAN" if url.startswith("sqlite") else "EXPLAIN"
     moment = "'2026-11-20 12:00:00.000000'"
     with database.reading() as session:
+        if not url.startswith("sqlite"):
+            session.execute(text("SET enable_seqscan = off"))  # as the look does
         for query in (RESERVATIONS, *(RESOURCES.replace("{worker}", f"'{name}'") for name in PASSES[1:])):
             filled = query.format(now=moment, soon=moment)
             plan = [" ".join(map(str, row)) for row in session.execute(text(f"{explain} {filled}"))]

@@ -50,8 +50,8 @@ HAVES = ("absent", "unknown", "pending", "present")
 AFRESH = (("retry_at", None), ("failures", 0))
 # How many rows of one host go into one batch: all must be done within the call's deadline.
 BATCH = {"network": 32, "storage": 6, "image": 4, "machine": 12}
-# Copying a disk takes seconds: such a row is the last of its batch, so that what is ready need not wait for the next.
-LAST_OF_BATCH = ("file",)
+# Copying a disk takes seconds, and a batch is answered as a whole: such a row goes alone, so that none waits for it.
+ALONE = ("file",)
 
 
 class Resource(Base):
@@ -158,10 +158,11 @@ def claim(
     room: dict[int, int] = {}
     chosen = []
     for row in rows:
+        is_first, is_alone = row.host_id not in room, row.op in ALONE
         left = room.get(row.host_id, BATCH.get(pass_name, 8))
-        if left:
+        if left and (is_first or not is_alone):
             chosen.append(row)
-            room[row.host_id] = 0 if row.op in LAST_OF_BATCH else left - 1
+        room[row.host_id] = 0 if is_alone else max(0, left - 1)
     session.execute(
         update(Resource)
         .where(Resource.id.in_([row.id for row in chosen]))

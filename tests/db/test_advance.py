@@ -106,14 +106,14 @@ def test_a_claimed_row_is_unknown_and_nobody_elses_until_the_lease_is_over(
     assert settle(database, "-br", "present", owner="other")
 
 
-def test_a_batch_ends_with_the_first_disk_to_copy(database: Database, booked: int) -> None:
+def test_a_disk_is_copied_in_a_batch_of_its_own(database: Database, booked: int) -> None:
     with database.reading() as session:
         st1 = site.host_by_name(session, "st1")
     assert st1
-    for name, op in (("a", "tgt"), ("b", "file"), ("c", "tgt"), ("d", "file")):
+    for name, op in (("a", "tgt"), ("b", "tgt"), ("c", "file"), ("d", "tgt"), ("e", "file")):
         make_resource(database, st1, booked, op, name=name)
-    assert claimed(database, "storage") == ["a", "b"]
-    assert claimed(database, "storage") == ["c", "d"]
+    batches = [claimed(database, "storage") for _ in range(4)]
+    assert batches == [["a", "b"], ["c"], ["d"], ["e"]]
 
 
 def test_many_claim_at_once_and_each_row_goes_to_one(database: Database, booked: int) -> None:
