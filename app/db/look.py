@@ -58,7 +58,7 @@ class Look:
 
             plain = url.replace("+psycopg", "", 1)
             # The planner cannot know that `want <> have` is rare and would read the whole past each second.
-            options = "-c enable_seqscan=off"
+            options = "-c enable_seqscan=off -c jit=off"
             self._connection = psycopg.connect(plain, autocommit=True, connect_timeout=10, options=options)
             self._moment, mark = _same, "%({})s"
             self._written = None
