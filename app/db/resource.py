@@ -194,7 +194,7 @@ def settle(session: Session, resource_id: int, owner: str, want: str, values: Ma
     fresh = {
         name: case((Resource.want == want, values[name]), else_=start)
         for name, start in AFRESH
-        if name in values
+        if values.get(name, start) != start
     }
     done = session.execute(
         update(Resource)

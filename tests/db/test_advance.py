@@ -180,6 +180,11 @@ def test_backoff_stands_while_the_same_is_wanted(database: Database, booked: int
     claimed(database, "network")
     assert settle(database, "-br", "unknown", retry_at=NOW + HOUR, failures=8)
     assert claimed(database, "network") == []
+    assert claimed(database, "network", now=NOW + HOUR) == [f"lh{booked}-br"]
+    assert settle(database, "-br", "present", retry_at=None, failures=0)
+    with database.reading() as session:
+        (link, *_) = resource.of_reservation(session, booked)
+        assert (link.have, link.retry_at, link.failures) == ("present", None, 0)
 
 
 def test_with_no_number_free_it_waits_and_says_so(database: Database, booked: int) -> None:
