@@ -18,6 +18,8 @@ from pathlib import Path
 from lab.holder import part_from_the_machine
 from lab.run import LabError, run
 
+# Those that this process started: one that nobody holds is complained of when it is collected.
+_started: dict[Path, subprocess.Popen[bytes]] = {}
 CRONTAB = "/etc/cron.d/leasehold"
 
 
@@ -43,6 +45,7 @@ def start(folder: Path) -> None:
             stderr=log,
             start_new_session=True,
         )
+    _started[folder] = started
     (folder / "cron.pid").write_text(str(started.pid))
     # It either stands after a moment or has said in its log why not.
     time.sleep(0.5)
@@ -61,6 +64,9 @@ def stop(folder: Path) -> None:
         return
     if str(folder).encode() in argv and b"lab.cron" in argv:
         os.kill(pid, signal.SIGKILL)
+        ours = _started.pop(folder, None)
+        if ours is not None:
+            ours.wait(10)
         _wait_until_gone(pid)
     file.unlink(missing_ok=True)
 
