@@ -49,6 +49,12 @@ class Booking:
     gap_s: int = 0
     vcpu_ratio: float = 1.0
     memory_ratio: float = 1.0
+    # May a service provider extend what was approved without being approved again?
+    owner_extends: bool = False
+    # For each service provider; 0: no such ceiling. Cluster providers have none.
+    quota_nodes: int = 0
+    quota_node_hours: int = 0
+    notice_s: int = 0
 
 
 @dataclass(frozen=True)
@@ -198,6 +204,8 @@ def _check(settings: Settings) -> None:
         raise SiteError("booking.vcpu_ratio must lie in 0..64 and booking.memory_ratio in 0..4, above 0.")
     if not 0 <= book.gap_s <= 86_400 or book.frontend_bandwidth_mbit < 0:
         raise SiteError("booking.gap_s must lie in 0..86400, booking.frontend_bandwidth_mbit not below 0.")
+    if min(book.quota_nodes, book.quota_node_hours, book.notice_s) < 0:
+        raise SiteError("booking.quota_nodes, quota_node_hours and notice_s are not below 0; 0 means none.")
     if net.driver not in ("vlan", "vxlan"):
         raise SiteError(f"network.driver is {net.driver!r}: choose vlan or vxlan.")
     if not 1 <= net.first_id <= net.last_id <= most:

@@ -8,15 +8,19 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
 from sqlalchemy import insert
+from sqlalchemy.orm import Session
 
 from app.booking import availability, room
 from app.db import event, ledger, reservation
 from app.db.account import Account
 from app.db.base import Database
 from app.db.reservation import ClusterUser, Node, Reservation
+from app.domain import quota
 from app.domain.errors import InvalidRequest, NoRoom
 from app.domain.placement import Placement
+from app.domain.quota import Holding, Quota
 from app.domain.request import Request, validate
+from app.domain.slot import Slot
 from app.settings import Settings
 
 # Cluster users get uids from here on: above what Debian gives to accounts made by hand on a fresh system.
@@ -63,6 +67,7 @@ def _book(
             raise InvalidRequest(
                 {"name": f"There is a cluster called {wanted.name!r} already. Choose another name."}
             )
+        _check_quota(session, settings, account, wanted, now)
         groups = room.groups(wanted.shape, settings)
         slot = room.occupied(settings, wanted.slot)
         placement = room.find(session, settings, groups, slot, now, name=wanted.name)
@@ -82,6 +87,20 @@ def _book(
             reservation_id=row.id,
         )
         return row.id
+
+
+def _check_quota(
+    session: Session, settings: Settings, account: Account, wanted: Request, now: datetime
+) -> None:
+    """Under the ledger lock, so that two requests at once do not both find the last of it."""
+    book = settings.booking
+    if account.role == "cluster_provider" or not (book.quota_nodes or book.quota_node_hours or book.notice_s):
+        return
+    ceilings = Quota(
+        book.quota_nodes or None, book.quota_node_hours or None, timedelta(seconds=book.notice_s)
+    )
+    held = [Holding(n, Slot(start, end)) for start, end, n in reservation.live_of(session, account.id)]
+    quota.check(ceilings, held, Holding(len(wanted.node_names), wanted.slot), now)
 
 
 def _row(wanted: Request, settings: Settings, account: Account, now: datetime) -> Reservation:

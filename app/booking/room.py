@@ -92,9 +92,11 @@ def find(
     return _stock(session, settings, slot, now, roster, None).fit(wanted, slot)
 
 
-def read(session: Session, settings: Settings, slot: Slot, now: datetime) -> Stock:
-    """What the site has, and what is taken of it in the occupied `slot`."""
-    return _stock(session, settings, slot, now, site.roster(session), None)
+def read(
+    session: Session, settings: Settings, slot: Slot, now: datetime, without: int | None = None
+) -> Stock:
+    """What the site has, and what is taken of it in the occupied `slot`, but for the reservation `without`."""
+    return _stock(session, settings, slot, now, site.roster(session), None, without)
 
 
 def _stock(
@@ -104,6 +106,7 @@ def _stock(
     now: datetime,
     roster: Sequence[tuple[int, str]],
     only: Collection[int] | None,
+    without: int | None = None,
 ) -> Stock:
     roles: dict[int, set[str]] = {}
     for host_id, role in roster:
@@ -118,7 +121,7 @@ def _stock(
         have[row.id, "disk_mib"] = row.disk_mib
         have[row.id, "bandwidth_mbit"] = NOT_COUNTED if row.bandwidth_mbit is None else row.bandwidth_mbit
     candidates = [Candidate(row.id, row.name, frozenset(roles[row.id]), frozenset(row.tags)) for row in rows]
-    taken = ledger.taken(session, slot, now, only)
+    taken = ledger.taken(session, slot, now, only, without)
     return Stock(candidates, have, taken + _maintenance(session, slot, have), POOLS)
 
 

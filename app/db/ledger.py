@@ -88,14 +88,21 @@ class Allocation(Base):
     released_at: Mapped[datetime | None] = mapped_column(Utc)
 
 
-def taken(session: Session, slot: Slot, now: datetime, hosts: Collection[int] | None = None) -> list[Taken]:
+def taken(
+    session: Session,
+    slot: Slot,
+    now: datetime,
+    hosts: Collection[int] | None = None,
+    without: int | None = None,
+) -> list[Taken]:
     """Everything that is taken at some moment of `slot`, of these hosts (None: all) and of the site's pools.
 
-    What is overdue is stretched to OVERDUE from now.
+    What is overdue is stretched to OVERDUE from now; the reservation `without` is left out.
     """
     return [
         Taken(SITE if host is None else host, resource, amount, start, end if end > now else now + OVERDUE)
-        for host, resource, amount, start, end, _ in _overlapping(session, slot, now, hosts)
+        for host, resource, amount, start, end, by in _overlapping(session, slot, now, hosts)
+        if by != without
     ]
 
 
@@ -170,6 +177,15 @@ def of_reservation(session: Session, reservation_id: int) -> Sequence[Allocation
     return session.scalars(
         select(Allocation).where(Allocation.reservation_id == reservation_id).order_by(Allocation.id)
     ).all()
+
+
+def set_end(session: Session, reservation_id: int, start: datetime, end: datetime) -> None:
+    """Let what the reservation, which begins at `start`, still holds be held until `end`."""
+    session.execute(
+        update(Allocation)
+        .where(Allocation.reservation_id == reservation_id, Allocation.released_at.is_(None))
+        .values(end_at=end, span=span_of(start, end))
+    )
 
 
 def release(session: Session, reservation_id: int, now: datetime) -> None:

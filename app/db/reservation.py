@@ -16,6 +16,7 @@ from sqlalchemy import (
     Select,
     String,
     UniqueConstraint,
+    and_,
     func,
     select,
     text,
@@ -185,6 +186,18 @@ def last_decision(session: Session) -> Reservation | None:
     """The reservation that was approved or rejected last."""
     query = select(Reservation).where(Reservation.decided_at.is_not(None))
     return session.scalar(query.order_by(Reservation.decided_at.desc()).limit(1))
+
+
+def live_of(session: Session, owner_id: int) -> Sequence[tuple[datetime, datetime, int]]:
+    """Start, end and number of compute nodes of what this account has and is not over."""
+    r = Reservation
+    query = (
+        select(r.start_at, r.end_at, func.count(Node.id))
+        .join(Node, and_(Node.reservation_id == r.id, Node.kind == "compute"))
+        .where(r.owner_id == owner_id, r.state.in_(LIVE))
+        .group_by(r.id)
+    )
+    return [(start, end, count) for start, end, count in session.execute(query)]
 
 
 def id_by_key(session: Session, owner_id: int, request_key: str) -> int | None:

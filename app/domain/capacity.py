@@ -32,19 +32,25 @@ def peaks(taken: Iterable[Taken], slot: Slot) -> dict[tuple[int | str, str], int
     Ends are exclusive: what ends at an instant makes room for what starts at it.
     """
     changes: dict[tuple[int | str, str], list[tuple[datetime, int]]] = defaultdict(list)
+    first, last = slot.start, slot.end
     for one in taken:
-        if one.start < slot.end and slot.start < one.end:
-            changes[one.holder, one.resource] += [
-                (max(one.start, slot.start), one.amount),
-                (one.end, -one.amount),
-            ]
+        if one.start < last and first < one.end:
+            steps = changes[one.holder, one.resource]
+            steps.append((one.start if one.start > first else first, one.amount))
+            # What is given back after the slot lowers nothing in it.
+            if one.end < last:
+                steps.append((one.end, -one.amount))
     highest = {}
     for key, steps in changes.items():
-        level = highest[key] = 0
+        level = top = 0
         # At equal times the negative changes come first: the end is exclusive.
-        for _, change in sorted(steps):
+        steps.sort()
+        for _, change in steps:
             level += change
-            highest[key] = max(highest[key], level)
+            # The innermost line of every search: a comparison costs a third of a call of max().
+            if level > top:
+                top = level
+        highest[key] = top
     return highest
 
 

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 from app.domain.capacity import Taken, free, peaks
 from app.domain.errors import NoRoom
@@ -71,7 +72,7 @@ def earliest(
         if not window.may_fit():
             continue
         try:
-            stock.fit_into(groups, window.left)
+            stock.fit_into(groups, window.free())
         except NoRoom:
             continue
         return start
@@ -83,6 +84,7 @@ class _Window:
 
     def __init__(self, stock: Stock, groups: Sequence[Group], length: timedelta, since: datetime) -> None:
         self._stock, self._groups, self._length = stock, groups, length
+        self._slot = Slot(since, since + length)
         self._of: dict[Holder, list[Taken]] = defaultdict(list)
         # From when on a holder must be looked at again: where something leaves it, and just after the start from
         # which something is reached.
@@ -92,48 +94,63 @@ class _Window:
             changes.append((one.end, one.holder))
             if one.start - length >= since:
                 changes.append((one.start - length + _TICK, one.holder))
+        for mine in self._of.values():
+            mine.sort(key=attrgetter("start"))
         self._changes = sorted(changes, key=itemgetter(0))
         self._next = 0
-        self.left: dict[tuple[Holder, str], int] = dict(stock.have)
+        self._left: dict[tuple[Holder, str], int] = dict(stock.have)
         self._resources: dict[Holder, list[str]] = defaultdict(list)
         for holder, resource in stock.have:
             self._resources[holder].append(resource)
-        self._able = [{host.id for host in able(group, stock.candidates)} for group in groups]
-        self._room: list[dict[Holder, int]] = [
-            {host_id: self._count(group, host_id) for host_id in hosts}
-            for group, hosts in zip(groups, self._able, strict=True)
+        self._room = [
+            {host.id: fits(host.id, group.needs, self._left) for host in able(group, stock.candidates)}
+            for group in groups
         ]
         self._sums = [sum(room.values()) for room in self._room]
-        self._look_again(list(self._of), Slot(since, since + length))
+        # The pools change with every cluster and matter only where the hosts have room: they are looked at last.
+        self._pools = {holder for holder in self._resources if not isinstance(holder, int)}
+        self._look_again([holder for holder in self._of if holder not in self._pools])
 
     def move_to(self, start: datetime) -> None:
         """Let the window begin at `start`, not before where it began so far."""
+        self._slot = Slot(start, start + self._length)
         changed: set[Holder] = set()
         while self._next < len(self._changes) and self._changes[self._next][0] <= start:
             changed.add(self._changes[self._next][1])
             self._next += 1
-        self._look_again(changed, Slot(start, start + self._length))
+        self._look_again(changed - self._pools)
 
     def may_fit(self) -> bool:
         """Whether the hosts able to take each group have room enough, looked at group by group: quick, and never
         wrong where it says no."""
         return all(total >= group.must for total, group in zip(self._sums, self._groups, strict=True))
 
-    def _look_again(self, holders: Iterable[Holder], slot: Slot) -> None:
+    def free(self) -> Amounts:
+        """What is free throughout the window, by (holder, resource)."""
+        self._look_again(self._pools)
+        return self._left
+
+    def _look_again(self, holders: Iterable[Holder]) -> None:
         for holder in holders:
-            mine = self._of[holder] = [one for one in self._of[holder] if one.end > slot.start]
-            used = peaks(mine, slot)
+            used = peaks(self._within(holder), self._slot)
             for resource in self._resources[holder]:
                 key = holder, resource
-                self.left[key] = max(0, self._stock.have[key] - used.get(key, 0))
+                self._left[key] = max(0, self._stock.have[key] - used.get(key, 0))
+            if not isinstance(holder, int):
+                continue
             for number, group in enumerate(self._groups):
                 if holder in self._room[number]:
-                    count = self._count(group, holder)
+                    count = fits(holder, group.needs, self._left)
                     self._sums[number] += count - self._room[number][holder]
                     self._room[number][holder] = count
 
-    def _count(self, group: Group, holder: Holder) -> int:
-        return fits(holder, group.needs, self.left) if isinstance(holder, int) else 0
+    def _within(self, holder: Holder) -> list[Taken]:
+        """What of the holder is taken in the window. What has ended is dropped for good: the window only moves on."""
+        mine = self._of[holder]
+        reached = bisect_left(mine, self._slot.end, key=attrgetter("start"))
+        within = [one for one in mine[:reached] if one.end > self._slot.start]
+        self._of[holder] = within + mine[reached:]
+        return within
 
 
 def latest_end(stock: Stock, groups: Sequence[Group], slot: Slot) -> datetime | None:

@@ -1,0 +1,183 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Any order of asking, deciding, changing and calling off, on a real database: never more is lent than there is."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+
+from app.booking import availability, change, decide
+from app.db import ledger, reservation, site
+from app.db.base import Database
+from app.db.ledger import SITE, Allocation
+from app.db.reservation import Reservation
+from app.domain.capacity import Taken, peaks
+from app.domain.errors import Conflict, InvalidRequest, NoRoom, NotAllowed
+from app.domain.request import Shape
+from app.domain.slot import Slot
+from app.settings import Booking, Network, Settings
+from tests.conftest import migrate
+from tests.factories import NOW, book, make_account, make_host
+
+HOUR = timedelta(hours=1)
+GAP = timedelta(minutes=30)
+SETTINGS = Settings(
+    booking=Booking(gap_s=1800, owner_extends=True),
+    network=Network(public_first="198.19.0.100", public_last="198.19.0.102"),
+)
+STARTS, LENGTHS = st.integers(0, 12), st.integers(1, 6)
+
+
+@cache
+def template() -> Path:
+    path = Path(tempfile.mkdtemp(prefix="leasehold-life-")) / "template.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+class Life(RuleBasedStateMachine):
+    """One service provider and one cluster provider at a small site."""
+
+    booked = Bundle("booked")
+
+    @initialize()
+    def open(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="leasehold-life-"))
+        shutil.copy(template(), self.folder / "life.db")
+        self.database = Database(f"sqlite:///{self.folder / 'life.db'}")
+        make_host(self.database, "gw1", "gateway")
+        make_host(self.database, "c1", "compute", vcpus=3)
+        make_host(self.database, "c2", "compute", vcpus=2)
+        make_host(self.database, "st1", "storage", disk_mib=60 * 1024)
+        self.alice = make_account(self.database)
+        self.carol = make_account(self.database, "carol", "cluster_provider")
+        self.now = NOW
+        self.names = 0
+
+    def teardown(self) -> None:
+        if hasattr(self, "database"):
+            self.database.close()
+            shutil.rmtree(self.folder)
+
+    def version(self, number: int) -> int:
+        with self.database.reading() as session:
+            return session.get_one(Reservation, number).version
+
+    def ask(self, start: Any, end: Any, names: list[str]) -> int:
+        self.names += 1
+        wish = {"start": start, "end": end, "node_names": names, "node_count": len(names)}
+        return book(
+            self.database,
+            self.alice,
+            now=self.now,
+            name=f"vc{self.names}",
+            settings=SETTINGS,
+            memory_mib=1024,
+            **wish,
+        )
+
+    @rule(target=booked, start=STARTS, length=LENGTHS, nodes=st.integers(1, 5))
+    def book(self, start: int, length: int, nodes: int) -> Any:
+        begin = self.now + start * HOUR
+        try:
+            return self.ask(begin, begin + length * HOUR, [f"n{i}" for i in range(nodes)])
+        except NoRoom as why:
+            # Each alternative is taken in turn and called off again: nothing changes in between, so each must fit.
+            for one in why.alternatives:
+                number = self.ask(one.slot.start, one.slot.end, list(one.node_names))
+                decide.reject(self.database, self.carol, number, 1, "only tried", now=self.now)
+            return multiple()
+
+    @rule(length=LENGTHS, nodes=st.integers(1, 5))
+    def find_the_earliest(self, length: int, nodes: int) -> None:
+        shape = Shape(tuple(f"n{i}" for i in range(nodes)), 1, 1024, 4, 1)
+        found = availability.earliest(self.database, SETTINGS, shape, length * HOUR, self.now, now=self.now)
+        if found is not None:
+            number = self.ask(found.start, found.end, list(shape.node_names))
+            decide.reject(self.database, self.carol, number, 1, "only tried", now=self.now)
+            for hour in range(int((found.start - self.now) / HOUR)):
+                begin = self.now + hour * HOUR
+                assert (
+                    availability.largest(
+                        self.database, SETTINGS, shape, Slot(begin, begin + length * HOUR), now=self.now
+                    )
+                    < nodes
+                )
+
+    @rule(number=booked)
+    def approve(self, number: int) -> None:
+        try:
+            decide.approve(self.database, self.carol, number, self.version(number), now=self.now)
+        except Conflict:
+            assert not self.is_open(number)
+
+    @rule(number=consumes(booked))
+    def reject(self, number: int) -> None:
+        try:
+            decide.reject(self.database, self.carol, number, self.version(number), "no", now=self.now)
+        except Conflict:
+            assert not self.is_open(number)
+
+    @rule(number=booked, end=STARTS)
+    def change_end(self, number: int, end: int) -> None:
+        latest = change.latest_end(self.database, SETTINGS, self.alice, number, now=self.now)
+        wanted = self.now + end * HOUR
+        version = self.version(number)
+        try:
+            change.set_end(self.database, SETTINGS, self.alice, number, version, wanted, now=self.now)
+        except NoRoom:
+            assert wanted > latest
+        except (Conflict, InvalidRequest, NotAllowed):
+            assert self.version(number) == version
+        else:
+            assert wanted <= latest or self.version(number) == version + 1
+
+    @rule(number=booked)
+    def cancel(self, number: int) -> None:
+        try:
+            decide.cancel(self.database, self.alice, number, now=self.now)
+        except Conflict:
+            assert not self.is_open(number)
+
+    @rule(hours=st.integers(1, 5))
+    def wait(self, hours: int) -> None:
+        self.now += hours * HOUR
+
+    def is_open(self, number: int) -> bool:
+        with self.database.reading() as session:
+            row = session.get_one(Reservation, number)
+            return row.state == "requested" and row.cancel_requested_at is None and row.hold_until > self.now
+
+    @invariant()
+    def never_more_than_there_is(self) -> None:
+        if not hasattr(self, "database"):
+            return
+        with self.database.reading() as session:
+            have: dict[tuple[int | str, str], int] = {
+                (h.id, r): n
+                for h in site.hosts(session)
+                for r, n in (("vcpu", h.vcpus), ("disk_mib", h.disk_mib))
+            }
+            rows = session.query(Allocation).where(Allocation.released_at.is_(None)).all()
+            owners = {row.id: row for row in reservation.listing(session, self.carol, limit=1000)}
+        taken = [Taken(a.host_id or SITE, a.resource, a.amount, a.start_at, a.end_at) for a in rows]
+        most = peaks(taken, Slot(NOW - HOUR, NOW + 400 * HOUR))
+        assert {key: n for key, n in most.items() if n > have.get(key, 3 if key[0] == SITE else 16384)} == {}
+        for one in rows:
+            held = owners[one.reservation_id]
+            assert held.state not in ("rejected", "cancelled", "expired", "ended")
+            assert (one.start_at, one.end_at) == (held.start_at, held.end_at + GAP)
+            assert one.span == ledger.span_of(one.start_at, one.end_at)
+
+
+TestLife = Life.TestCase
+TestLife.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
