@@ -107,7 +107,7 @@ def observe(args: Args, ask: Ask) -> Seen:
     digest = ask(ReadTail(args.hash_path, 100))
     return Seen(
         ask(Stat(args.path)),
-        digest.strip() if digest else None,
+        None if digest is None else digest.strip(),
         ask(Stat(args.part)),
         ask(Stat(args.staging)),
     )
