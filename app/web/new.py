@@ -69,7 +69,7 @@ def _book(form: NewReservation, rolls: list[str]) -> int:
 
 def _first(rolls: tuple[Roll, ...]) -> NewReservation:
     """The form as one first sees it: our suggestions, and over them what the address says."""
-    end = (visit.now() + FIRST_LENGTH + timedelta(minutes=59)).replace(minute=0)
+    end = (visit.now() + FIRST_LENGTH + timedelta(minutes=59)).replace(minute=0, second=0)
     fields = {
         "end": typed(end, visit.zone()),
         "node_count": "2",

@@ -75,6 +75,13 @@ def test_the_form_offers_the_rolls_a_person_may_choose_all_chosen(sqlite_site: S
     assert boxes == [("nfs", "checked"), ("slurm", "checked")]
 
 
+def test_a_date_field_holds_only_what_a_browser_keeps_in_it(sqlite_site: Site):
+    visitor = sqlite_site.visitor("anna")
+    exact = visitor.get("/reservations/new?start=2026-12-01T09:00:30Z").text
+    assert re.search(r'id="start" name="start" type="text" value="2026-12-01T09:00:30Z"', exact)
+    assert re.search(r'id="end" name="end" type="datetime-local" value="\d{4}-\d\d-\d\dT\d\d:00"', exact)
+
+
 def test_times_are_read_in_the_accounts_zone(site: Site):
     zone = ZoneInfo("Asia/Tokyo")
     with site.database.writing() as session:
