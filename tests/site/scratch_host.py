@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from workers.node import build
 from workers.node.protocol import Reply, Request, parse_hello, parse_reply
 
@@ -49,7 +51,7 @@ ip address add 198.18.255.11/32 dev lo
 printf %s "$QEMU_CONF" > /etc/libvirt/qemu.conf
 printf 'unix_sock_group = "root"\nauth_unix_rw = "none"\nhost_uuid = "%s"\n' "$HOST_UUID" > /etc/libvirt/libvirtd.conf
 while :; do tgtd -f --iscsi portal=0.0.0.0:3260 > /run/tgtd.log 2>&1 || :; sleep 0.2; done &
-libvirtd > /run/libvirtd.log 2>&1 &
+while :; do libvirtd > /run/libvirtd.log 2>&1 || :; sleep 0.2; done &
 : > /run/up
 while :; do sleep 1; done
 """
@@ -136,3 +138,45 @@ def _wait(true: Any, timeout_s: float = 30) -> Any:
         assert time.monotonic() < until, "the scratch host did not come up"
         time.sleep(0.05)
     return value
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory) -> Iterator[ScratchHost]:
+    with scratch_host(tmp_path_factory.mktemp("node")) as host:
+        yield host
+
+
+@pytest.fixture
+def clean(host) -> Iterator[ScratchHost]:
+    """The host, which must be as it was when the test is over."""
+    before = everything(host)
+    yield host
+    assert everything(host) == before
+
+
+def everything(host: ScratchHost) -> dict[str, Any]:
+    """What operations can leave behind."""
+    virsh = ("virsh", "-q", "-c", "qemu:///system")
+    kept = {"lock", "jobs", "images", "volumes", "iso", "domains", "virt.json"}
+    return {
+        "links": sorted(link["ifname"] for link in json.loads(host.run("ip", "-json", "link"))),
+        "targets": host.run("tgtadm", "--mode", "target", "--op", "show"),
+        "accounts": host.run("tgtadm", "--mode", "account", "--op", "show"),
+        "domains": host.run(*virsh, "list", "--all"),
+        "secrets": host.run(*virsh, "secret-list"),
+        "files": sorted(
+            path
+            for path in host.run("find", DIR, "-mindepth", "1", "-printf", "%P\n").splitlines()
+            if path not in kept and not path.endswith(".log")
+        ),
+        "loops": host.run("losetup", "-n", "-O", "BACK-FILE", "-l").count("node-0123456789ab"),
+    }
+
+
+def changed(host: ScratchHost, op: str, want: str, args: dict[str, Any]) -> tuple[str, ...]:
+    """What was done for one request; the same again must be no work."""
+    first, again = host.ask((op, want, args), (op, want, args))
+    assert first.ok, first.error
+    assert first.state == want
+    assert (again.ok, again.state, again.changed) == (True, want, False), again
+    return first.did

@@ -21,7 +21,7 @@ import pycdlib
 import pytest
 
 from lab import tiny
-from tests.site.scratch_host import DIR, ScratchHost, scratch_host
+from tests.site.scratch_host import DIR, ScratchHost, changed
 
 pytestmark = [pytest.mark.site, pytest.mark.timeout(300)]
 
@@ -54,29 +54,6 @@ ISO: dict[str, Any] = {
         "leasehold/site.json": '{"ü": 1}',
     },
 }
-BUILD = """#!/bin/bash
-set -eu
-read -r how < "$(dirname "$0")/how"
-echo "building $3 into $1"
-mount -t tmpfs tmpfs /mnt
-if [ "$how" = slow ]; then truncate -s "$2" "$1"; losetup -f "$1"; sleep 300; fi
-if [ "$how" = fail ]; then echo "E: Unable to locate package nonesuch"; exit 3; fi
-truncate -s "$2" "$1"
-"""
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory) -> Iterator[ScratchHost]:
-    with scratch_host(tmp_path_factory.mktemp("node")) as host:
-        yield host
-
-
-@pytest.fixture
-def clean(host) -> Iterator[ScratchHost]:
-    """The host, which must be as it was when the test is over."""
-    before = everything(host)
-    yield host
-    assert everything(host) == before
 
 
 @pytest.fixture
@@ -91,34 +68,6 @@ def image(host) -> Iterator[None]:
     yield
     path.unlink()
     path.parent.rmdir()
-
-
-def everything(host: ScratchHost) -> dict[str, Any]:
-    """What operations can leave behind."""
-    virsh = ("virsh", "-q", "-c", "qemu:///system")
-    kept = {"lock", "jobs", "images", "volumes", "iso", "domains", "virt.json"}
-    return {
-        "links": sorted(link["ifname"] for link in json.loads(host.run("ip", "-json", "link"))),
-        "targets": host.run("tgtadm", "--mode", "target", "--op", "show"),
-        "accounts": host.run("tgtadm", "--mode", "account", "--op", "show"),
-        "domains": host.run(*virsh, "list", "--all"),
-        "secrets": host.run(*virsh, "secret-list"),
-        "files": sorted(
-            path
-            for path in host.run("find", DIR, "-mindepth", "1", "-printf", "%P\n").splitlines()
-            if path not in kept and not path.endswith(".log")
-        ),
-        "loops": host.run("losetup", "-n", "-O", "BACK-FILE", "-l").count("node-0123456789ab"),
-    }
-
-
-def changed(host: ScratchHost, op: str, want: str, args: dict[str, Any]) -> tuple[str, ...]:
-    """What was done for one request; the same again must be no work."""
-    first, again = host.ask((op, want, args), (op, want, args))
-    assert first.ok, first.error
-    assert first.state == want
-    assert (again.ok, again.state, again.changed) == (True, want, False), again
-    return first.did
 
 
 def refusal(host: ScratchHost, op: str, want: str, args: dict[str, Any]) -> tuple[str, str]:
@@ -458,6 +407,14 @@ def test_a_guest_boots_from_its_export_and_is_mended(clean, guest):
     assert clean.run(*virsh, "secret-list").strip() == ""
     assert refusal(clean, "vxlan", "absent", VXLAN)[0] == "busy"
 
+    clean.run("pkill", "-x", "libvirtd")
+    until = time.monotonic() + 60
+    while not (reply := clean.ask(("domain", "present", guest))[0]).ok:
+        assert time.monotonic() < until
+    assert (reply.state, reply.changed) == ("present", False), (
+        "libvirtd finds its guest again without the secret"
+    )
+
     more = domain(memory_mib=320)
     assert len(clean.one("domain", "present", more).did) == 2, "defined anew, left running"
     clean.run("pkill", "-9", "-f", "^/usr/bin/qemu-system")
@@ -481,53 +438,3 @@ def test_a_guest_of_somebody_else_s_is_left_alone(clean):
     for want in ("present", "absent"):
         assert refusal(clean, "domain", want, domain())[0] == "not_ours"
     clean.run(*virsh, "undefine", "lh7-node1")
-
-
-# -- image --------------------------------------------------------------------------------------------------
-
-
-def build(how: str) -> dict[str, Any]:
-    files = {"build": BUILD, "how": f"{how}\n", "scripts/BASE/10-x": "true\n"}
-    modes = {"build": "0755"}
-    return {"image": "node-0123456789ab", "size_mib": 4, "classes": ["BASE"], "files": files, "modes": modes}
-
-
-def settled(host: ScratchHost, args: dict[str, Any]) -> Any:
-    """The first answer that is not pending."""
-    until = time.monotonic() + 60
-    while (reply := host.ask(("image", "present", args))[0]).state == "pending":
-        assert time.monotonic() < until
-        time.sleep(0.1)
-    return reply
-
-
-def test_an_image_is_built_apart_from_the_session(clean):
-    first = clean.one("image", "present", build("slow"))
-    assert (first.state, first.changed) == ("pending", True)
-    until = time.monotonic() + 20
-    while not everything(clean)["loops"]:
-        assert time.monotonic() < until
-    later = clean.one("image", "present", build("slow"))
-    assert (later.state, later.changed) == ("pending", False)
-    assert "building BASE into" in later.why
-    clean.run("pkill", "-9", "-f", "helper.pyz job")
-    again = clean.one("image", "present", build("well"))
-    assert again.changed, "a build that vanished is started again"
-    assert settled(clean, build("well")).state == "present"
-    assert clean.path(f"{DIR}/images/node-0123456789ab.raw").stat().st_size == 4 << 20
-    assert clean.run("pgrep", "-f", "node-0123456789ab", check=False) == ""
-    assert f"{DIR}/" not in clean.run("findmnt", "-rno", "TARGET")
-    assert everything(clean)["loops"] == 0, "the loop device of the build that was killed is free again"
-    changed(clean, "image", "absent", build("well"))
-
-
-def test_a_failed_build_is_told_once_with_its_last_words(clean):
-    reply = settled(clean, build("fail"))
-    assert reply.error.code == "image_failed"
-    assert reply.error.retryable
-    assert "status 3" in reply.error.message
-    assert "Unable to locate package nonesuch" in reply.error.message
-    assert "nonesuch" in clean.path(f"{DIR}/jobs/node-0123456789ab.log").read_text()
-    assert clean.one("image", "present", build("slow")).state == "pending", "asked again, it is tried again"
-    changed(clean, "image", "absent", build("slow"))
-    assert clean.run("pgrep", "-f", "node-0123456789ab", check=False) == ""
