@@ -146,7 +146,9 @@ def outcome(row: Resource, reply: Reply, times: Passes, now: datetime) -> dict[s
     if reply.ok and reply.state == row.want:
         values: dict[str, Any] = {"have": row.want, "why": None, "retry_at": None, "failures": 0}
         values |= {"error_code": None, "error_message": None, "seen": _told(reply.seen)}
-        values["present_at" if row.want == "present" else "absent_at"] = now
+        stamp = "present_at" if row.want == "present" else "absent_at"
+        if getattr(row, stamp) is None:  # a repair later on does not make the step longer than it was
+            values[stamp] = now
         return values
     if reply.ok and reply.state == "pending":
         have = "pending" if row.want == "present" else "unknown"

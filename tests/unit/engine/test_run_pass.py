@@ -46,6 +46,10 @@ def test_what_is_as_wanted_is_settled_with_its_time_and_no_trace_of_errors(want:
     }
 
 
+def test_repair_does_not_make_the_step_longer_than_it_was() -> None:
+    assert "present_at" not in outcome(row(present_at=NOW), Reply("1", True, "present"), TIMES, NOW)
+
+
 @pytest.mark.parametrize(("want", "have"), [("present", "pending"), ("absent", "unknown")])
 def test_what_is_under_way_is_looked_at_again_soon(want: str, have: str) -> None:
     written = outcome(row(want, failures=3), Reply("1", True, "pending", why="building"), TIMES, NOW)
