@@ -76,11 +76,11 @@ def killed_at_every_gate_until(life: Life, booked: int, state: str, within_s: fl
 def test_killed_before_and_after_every_remote_step(new_life: NewLife) -> None:
     life = new_life(passes=SHORT)
     booked = life.book()
-    killed_at_every_gate_until(life, booked, "ready", READY_WITHIN_S)
+    killed_at_every_gate_until(life, booked, "ready", 1.5 * READY_WITHIN_S)
     domains = life.snapshot()["gw1"]["domains"]
     assert domains == {f"lh{booked}-frontend": "running"}
     life.cancel(booked)
-    killed_at_every_gate_until(life, booked, "ended", ENDED_WITHIN_S)
+    killed_at_every_gate_until(life, booked, "ended", 1.5 * ENDED_WITHIN_S)
     life.assert_nothing_is_left(booked)
     assert_each_step_was_done_once(life, booked)
     assert [kind for kind in event_kinds(life, booked) if kind != "cancel"] == WHOLE_LIFE
@@ -111,7 +111,7 @@ class Chaos:
                 labs.on(self.life.lab, self.dice.choice(HOSTS), argv, check=False)
 
 
-@pytest.mark.parametrize(("database_kind", "seed"), [("sqlite", 11), ("postgresql", 12)])
+@pytest.mark.parametrize(("database_kind", "seed"), [("postgresql", 12)])
 def test_killed_at_random_moments(new_life: NewLife, seed: int) -> None:
     life = new_life(passes=SHORT)
     booked = life.book()
