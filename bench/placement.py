@@ -228,11 +228,11 @@ def _fits(folder: Path) -> measure.Result:
     candidates = [Candidate(number, f"node{number}", ROLES) for number in range(hosts)]
     most_ours = _most(lambda count: place([_group(count)], candidates, free), 100_000)
     return measure.compare(
-        "guests that fit 100 hosts",
-        [most_ours],
-        peer=[int(found[1])],
+        "room a guest takes, 100 hosts filled up",
+        [hosts / most_ours],
+        peer=[hosts / int(found[1])],
         peer_name="hspace 3.0.2",
-        unit="guests",
+        unit="hosts",
     )
 
 

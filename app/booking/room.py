@@ -23,9 +23,9 @@ from app.settings import Settings
 
 # What a guest costs its host beyond the memory it sees: QEMU's own, measured on guests of 512 and 1024 MiB.
 GUEST_OVERHEAD_MIB = 96
-# Of each role this many hosts, or four times the number of nodes if that is more, are looked at before all of them:
-# so that booking costs the same on a hundred hosts and on a thousand.
-FIRST_LOOK = 32
+# Of each role this many hosts, or four times the number of things to place there if that is more, are looked at
+# before all of them: so that booking costs the same on a hundred hosts and on a thousand.
+FIRST_LOOK = 8
 # More than any host has: for what is not declared and so not counted.
 NOT_COUNTED = 1 << 40
 POOLS: Mapping[tuple[int | str, str], int] = {(SITE, "network_id"): 1, (SITE, "public_address"): 1}
@@ -80,8 +80,7 @@ def find(
     Only some hosts are looked at first, from a point in their ring that `name` decides, so that clusters spread over
     the site; all of them before the answer is no, or when few hosts are asked for.
     """
-    members = max(len(group.members) for group in wanted)
-    look = max(FIRST_LOOK, 4 * members)
+    look = {group.role: max(FIRST_LOOK, 4 * len(group.members)) for group in wanted}
     roster = site.roster(session)
     some = _some(roster, look, zlib.crc32(name.encode()))
     if len(some) < len({host_id for host_id, _ in roster}) and all(g.policy != "pack" for g in wanted):
@@ -122,18 +121,20 @@ def _stock(
         have[row.id, "bandwidth_mbit"] = NOT_COUNTED if row.bandwidth_mbit is None else row.bandwidth_mbit
     candidates = [Candidate(row.id, row.name, frozenset(roles[row.id]), frozenset(row.tags)) for row in rows]
     taken = ledger.taken(session, slot, now, only, without)
+    if only is not None:
+        taken += ledger.taken_of_pools(session, slot, now)
     return Stock(candidates, have, taken + _maintenance(session, slot, have), POOLS)
 
 
-def _some(roster: Sequence[tuple[int, str]], look: int, point: int) -> set[int]:
-    """`look` hosts of each role, in a ring from `point` on."""
+def _some(roster: Sequence[tuple[int, str]], look: Mapping[str, int], point: int) -> set[int]:
+    """So many hosts of each role in `look`, in a ring from `point` on."""
     of_role: dict[str, list[int]] = {}
     for host_id, role in roster:
         of_role.setdefault(role, []).append(host_id)
     some: set[int] = set()
-    for ids in of_role.values():
+    for role, ids in of_role.items():
         first = point % len(ids)
-        some.update((ids[first:] + ids[:first])[:look])
+        some.update((ids[first:] + ids[:first])[: look.get(role, 0)])
     return some
 
 
