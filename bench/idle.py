@@ -3,8 +3,8 @@
 """P10: what passes with nothing to do cost, with 100 hosts and 10,000 past reservations in the database.
 
 For each pass the CPU of one look (`leasehold pass NAME --once`), beside the floor: a Python that asks an
-empty SQLite database one question. Then all five watching for a minute as cron starts them. And whether the look's queries
-read any table whole.
+empty SQLite database one question. Then all five watching for a minute as cron starts them, and whether the look
+reads any table whole.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Is anything due? Asked by every idle pass each second, with the bare driver: importing the rest costs far more."""
+"""Is anything due? Every idle pass asks again and again, with the bare driver: importing the rest costs far more."""
 
 from __future__ import annotations
 
 import sqlite3
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -37,14 +36,16 @@ SELECT 1 FROM reservation v WHERE state = 'ending' AND NOT EXISTS
 LIMIT 1"""
 
 
-# SQLite tells at no cost worth speaking of whether anybody has written; it is asked this often.
-TICK_S = 0.1
+# Seconds between two looks. On SQLite a look takes some ten microseconds, less than waking up for it does;
+# on PostgreSQL it is a query to a server that has other work.
+SQLITE_EVERY_S, POSTGRESQL_EVERY_S = 0.25, 1.0
 
 
 class Look:
     """One open connection that answers whether a pass has something to do; a context manager.
 
-    `url` as in the settings. Any error of the driver is the caller's to handle: the database may be away.
+    `url` as in the settings; it may be asked every `every_s` seconds. Any error of the driver is the caller's to
+    handle: the database may be away.
     """
 
     def __init__(self, url: str) -> None:
@@ -52,7 +53,7 @@ class Look:
             path = url.removeprefix("sqlite:///")
             self._connection: Any = sqlite3.connect(path, timeout=20, isolation_level=None)
             self._moment, mark = _sqlite_time, ":{}"
-            self._written: int | None = self._data_version()
+            self.every_s = SQLITE_EVERY_S
         else:
             import psycopg  # an SQLite site must not pay for it each minute
 
@@ -61,7 +62,7 @@ class Look:
             options = "-c enable_seqscan=off -c jit=off"
             self._connection = psycopg.connect(plain, autocommit=True, connect_timeout=10, options=options)
             self._moment, mark = _same, "%({})s"
-            self._written = None
+            self.every_s = POSTGRESQL_EVERY_S
         names = {name: mark.format(name) for name in ("worker", "now", "soon")}
         self._reservations, self._resources = RESERVATIONS.format(**names), RESOURCES.format(**names)
 
@@ -77,22 +78,6 @@ class Look:
         query = self._reservations if pass_name == "schedule" else self._resources
         values = {"worker": pass_name, "now": self._moment(now), "soon": self._moment(now + lead)}
         return self._connection.execute(query, values).fetchone() is not None
-
-    def wait(self, seconds: float) -> None:
-        """Sleep that long; on SQLite only until somebody has written since the last wait."""
-        if self._written is None:
-            time.sleep(seconds)
-            return
-        until = time.monotonic() + seconds
-        while (rest := until - time.monotonic()) > 0.0:
-            time.sleep(min(TICK_S, rest))
-            before, self._written = self._written, self._data_version()
-            if self._written != before:
-                return
-
-    def _data_version(self) -> int:
-        """A number that is another one after each commit of another connection."""
-        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 def _sqlite_time(value: datetime) -> Any:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What cron starts: look each second, and after each write, whether anything is due; load the engine only then."""
+"""What cron starts: look again and again whether anything is due, and load the engine only then."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from app.settings import Settings, load
 # Exit status of sysexits.h: the failure is temporary, the next run may do better.
 EX_TEMPFAIL = 75
 EX_FAILED = 1
-LOOK_EVERY_S = 1.0
 
 
 def main(name: str, argv: Sequence[str] | None = None) -> int:
@@ -62,7 +61,7 @@ def _watch(name: str, settings: Settings, seconds: float) -> int:
             rest = until - time.monotonic()
             if rest <= 0.0:
                 return 0
-            look.wait(min(LOOK_EVERY_S, rest))
+            time.sleep(min(look.every_s, rest))
 
 
 def is_database_error(error: BaseException) -> bool:
