@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -142,27 +142,27 @@ def _parameters(slot: Slot, now: datetime) -> dict[str, Any]:
     return values | {"start": slot.start, "end": slot.end, "overdue": overdue}
 
 
-def overlapping(*wheres: ColumnElement[bool]) -> CompoundSelect[*tuple[Any, ...]]:
-    """The query for what is taken, one arm for each of `wheres` and each range of an index.
+def overlapping(of: Callable[[Any], ColumnElement[bool]]) -> CompoundSelect[*tuple[Any, ...]]:
+    """The query for what is taken, one arm for each range of an index; `of` says whose, from a host id (0: none's).
 
     The arms hold once for whatever overlaps the slot, and for what is overdue. Parameters: start, end, overdue, and
     since_0, since_1, ...: the slot's start less the longest length of each class.
     """
     a = Allocation
     start, end = bindparam("start", type_=Utc), bindparam("end", type_=Utc)
-    ranges: list[ColumnElement[bool]] = [a.end_at <= bindparam("overdue", type_=Utc)]
+    # The coalesce keeps the planner from reading all that a host holds, now and ever: what is overdue is little.
+    ranges = [and_(a.end_at <= bindparam("overdue", type_=Utc), of(func.coalesce(a.host_id, 0)))]
     for number in range(len(SPANS) + 1):
         reach = [] if number == len(SPANS) else [a.start_at > bindparam(f"since_{number}", type_=Utc)]
-        ranges.append(and_(a.span == number, a.start_at < end, a.end_at > start, *reach))
+        ranges.append(and_(of(a.host_id), a.span == number, a.start_at < end, a.end_at > start, *reach))
     columns = select(a.host_id, a.resource, a.amount, a.start_at, a.end_at, a.reservation_id)
-    held = columns.where(a.released_at.is_(None))
-    return union_all(*[held.where(where, one) for where in wheres for one in ranges])
+    return union_all(*[columns.where(a.released_at.is_(None), one) for one in ranges])
 
 
 # Made once: making them costs more than running them.
-OVERLAPPING = overlapping(true())
-OVERLAPPING_OF_HOSTS = overlapping(Allocation.host_id.in_(bindparam("hosts", type_=Integer, expanding=True)))
-_OF_POOLS = overlapping(Allocation.host_id.is_(None)).subquery()
+OVERLAPPING = overlapping(lambda _: true())
+OVERLAPPING_OF_HOSTS = overlapping(lambda host: host.in_(bindparam("hosts", type_=Integer, expanding=True)))
+_OF_POOLS = overlapping(lambda host: host.is_(None) if host is Allocation.host_id else host == 0).subquery()
 SUMS_OF_POOLS = select(_OF_POOLS.c.resource, func.sum(_OF_POOLS.c.amount)).group_by(_OF_POOLS.c.resource)
 
 

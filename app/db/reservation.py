@@ -27,7 +27,6 @@ from app.db.account import Account
 from app.db.base import Base, Utc
 from app.domain.lifecycle import LIVE, STATES
 
-
 # Written out, not bound: only so can SQLite tell that a query asks for no more than the partial index holds.
 IS_LIVE = text(f"state IN {LIVE!r}")
 
