@@ -43,7 +43,7 @@ def install(task: dict[str, Any], did: list[str]) -> list[str]:
     if not task["dry_run"]:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         # Passable and not readable: QEMU, which is not root on most hosts, opens its ISO and logs below.
-        os.chmod(folder, 0o711)
+        os.chmod(folder, 0o711)  # noqa: S103
     if _read(path) != helper:
         did.append(f"wrote {path}")
         if not task["dry_run"]:
