@@ -58,7 +58,7 @@ docs: venv
 	@$(BIN)/sphinx-build -q -W --keep-going -d .cache/doctrees -b html docs docs/_build/html
 
 test: setup venv format-check lint types imports docs ## everything, on SQLite and PostgreSQL, with the lab's hosts
-	@$(AS_ROOT) $(BIN)/pytest -p no:cacheprovider
+	@$(AS_ROOT) $(BIN)/pytest -o cache_dir=.cache/pytest-root
 
 lab-setup:
 	@.ci/setup .ci/packages.txt lab/packages.txt
