@@ -122,7 +122,7 @@ def test_adding_a_host_pins_its_key_and_installs_the_helper_and_one_restricted_l
     assert desk.on_host("stat", "-c", "%a %U", AUTHORIZED, HELPER, "/var/lib/leasehold").split("\n")[:3] == [
         "600 root",
         "700 root",
-        "700 root",
+        "711 root",
     ]
     shown = json.loads(desk("host", "show", NAME, "--json").stdout)
     assert shown["host_key"] == desk.host_key
