@@ -66,7 +66,9 @@ class ScratchHost:
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """`argv` as it must be started to run on the host."""
-        return ["nsenter", f"--target={self.pid}", "--net", "--mount", "--pid", "--", *argv]
+        # --root, for in a chroot the namespace begins above our /.
+        where = [f"--target={self.pid}", "--net", "--mount", "--root", "--wd", "--pid"]
+        return ["nsenter", *where, "--", *argv]
 
     def run(self, *argv: str, check: bool = True, text: str | None = None) -> str:
         """What a program on the host prints."""
