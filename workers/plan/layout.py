@@ -103,7 +103,9 @@ def lay_out(cluster: Cluster, render_domain: RenderDomain) -> list[Row]:
         volume, export = _disk(cluster, guest, "root", guest.disk_mib, images[guest.storage, guest.image])
         roots[guest.position] = export
         rows += [volume, export]
-    rows += [*home, iso]
+        if guest is frontend:  # its disks come first: everything waits for the frontend
+            rows += home
+    rows.append(iso)
     head = _domain(cluster, frontend, render_domain, [roots[0], home[1]], (links[frontend.host].key, iso.key))
     rows.append(head)
     for guest in computes:
