@@ -72,9 +72,10 @@ class Look:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def is_due(self, pass_name: str, lead: timedelta) -> bool:
-        """Whether the pass has something to do now; `lead` is how long before a slot building begins."""
-        now = datetime.now(UTC)
+    def is_due(self, pass_name: str, lead: timedelta, now: datetime | None = None) -> bool:
+        """Whether the pass has something to do at `now` (None: by this machine's clock); `lead` is how long
+        before a slot building begins."""
+        now = now or datetime.now(UTC)
         query = self._reservations if pass_name == "schedule" else self._resources
         values = {"worker": pass_name, "now": self._moment(now), "soon": self._moment(now + lead)}
         return self._connection.execute(query, values).fetchone() is not None

@@ -7,7 +7,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
@@ -19,6 +19,7 @@ from app.db.resource import PASS_OF_OP, Need, Resource
 from app.db.site import Host
 from app.domain.lifecycle import FINAL, LIVE, Standing, next_state
 from app.settings import Settings
+from workers.engine.clock import Clock, utc_now
 from workers.engine.gate import step
 from workers.plan import timing
 from workers.plan.layout import Row
@@ -38,20 +39,22 @@ ACTOR = "pass:schedule"
 HISTORY = 200
 
 
-def advance(database: Database, settings: Settings, lay_out: LayOut) -> tuple[int, int]:
+def advance(
+    database: Database, settings: Settings, lay_out: LayOut, clock: Clock = utc_now
+) -> tuple[int, int]:
     """Give every reservation that is due its next state; return how many moved and how many failed.
 
     `lay_out` turns a reservation with its network id and public address into resource rows. Each reservation is
     handled by itself: what goes wrong with one is written to its history and leaves the others alone.
     """
     with database.reading() as session:
-        now = datetime.now(UTC)
+        now = clock()
         lead = timing.lead(_past_builds(session), settings.booking.lead_s)
         ids = session.scalars(_candidates(now + lead)).all()
     moved = failed = 0
     for reservation_id in ids:
         try:
-            while _advance_one(database, settings, lay_out, reservation_id, lead):
+            while _advance_one(database, settings, lay_out, reservation_id, lead, clock):
                 moved += 1
         except Exception as why:
             failed += 1
@@ -60,9 +63,7 @@ def advance(database: Database, settings: Settings, lay_out: LayOut) -> tuple[in
                 text = f"The schedule pass failed on it: {why}"[:2000]
                 if row.why != text:
                     row.why = text
-                    event.record(
-                        session, datetime.now(UTC), ACTOR, "bug", text, reservation_id=reservation_id
-                    )
+                    event.record(session, clock(), ACTOR, "bug", text, reservation_id=reservation_id)
     return moved, failed
 
 
@@ -80,12 +81,17 @@ def _candidates(soon: datetime) -> Select[int]:
 
 
 def _advance_one(
-    database: Database, settings: Settings, lay_out: LayOut, reservation_id: int, lead: timedelta
+    database: Database,
+    settings: Settings,
+    lay_out: LayOut,
+    reservation_id: int,
+    lead: timedelta,
+    clock: Clock,
 ) -> bool:
     """Take the reservation one state further if that is due; say whether it moved."""
     step("schedule.advance.before")
     with database.writing(ledger=True) as session:
-        now = datetime.now(UTC)
+        now = clock()
         row = session.get_one(Reservation, reservation_id)
         haves = [r.have for r in resource.of_reservation(session, row.id)]
         standing = Standing(

@@ -12,13 +12,11 @@ import json
 import os
 import socket
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from functools import partial
-from pathlib import Path
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Protocol
 
 from sqlalchemy.orm import Session
 
@@ -27,9 +25,10 @@ from app.db.base import Database
 from app.db.resource import Resource
 from app.db.site import Host
 from app.settings import Passes, Settings
-from workers.engine import secrets
+from workers.engine.clock import Clock, utc_now
 from workers.engine.gate import step
-from workers.engine.hosts import Answer, Connections, Endpoint
+from workers.engine.hosts import Answer
+from workers.engine.ssh import Endpoint
 from workers.node.protocol import Reply, Request
 
 # Failures that are the host's, not the row's: the passes keep away from it for a while.
@@ -46,6 +45,15 @@ class Tally:
 
     worked: int = 0
     failed: int = 0
+
+
+class Door(Protocol):
+    """The way to hosts; `hosts.Connections` is the one over SSH."""
+
+    def call_all(
+        self, batches: Mapping[Endpoint, Sequence[Request]], *, deadline_s: float
+    ) -> Iterator[Answer]:
+        """One Answer for each host, see `Connections.call_all`."""
 
 
 @dataclass(frozen=True)
@@ -65,24 +73,24 @@ class Pass:
     database: Database
     settings: Settings
     name: str
-    doors: dict[int, Connections] = field(default_factory=dict)
+    open_door: Callable[[], Door]
+    clock: Clock = utc_now
+    doors: dict[int, Door] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
 
     def run(self, is_over: Callable[[], bool]) -> Tally:
         """Work until `is_over()` or until nothing is due and nothing is under way. Returns what was done."""
-        reveal = partial(secrets.derive, secrets.load_site_key(Path(self.settings.site_key_file)))
         under_way: dict[Future[Answer | None], Batch] = {}
         self.tally = Tally()
-        started = datetime.now(UTC)
+        started = self.clock()
         with ThreadPoolExecutor(MOST_HOSTS, thread_name_prefix=self.name) as pool:
             while True:
                 if not is_over():
                     busy = {batch.host_id for batch in under_way.values()}
                     for batch in self._claim(busy):
-                        door = self.doors.get(batch.host_id)
-                        if door is None:
-                            door = Connections(identity=Path(self.settings.ssh_key_file), reveal=reveal)
-                            self.doors[batch.host_id] = door
+                        if batch.host_id not in self.doors:
+                            self.doors[batch.host_id] = self.open_door()
+                        door = self.doors[batch.host_id]
                         under_way[pool.submit(self._call, door, batch)] = batch
                 if not under_way:
                     break
@@ -92,7 +100,7 @@ class Pass:
         if self.tally.worked or self.tally.failed:
             with self.database.writing() as session:
                 tally = self.tally
-                pass_run.note(session, self.name, started, datetime.now(UTC), tally.worked, tally.failed)
+                pass_run.note(session, self.name, started, self.clock(), tally.worked, tally.failed)
         return self.tally
 
     def _claim(self, busy: Iterable[int]) -> list[Batch]:
@@ -100,7 +108,7 @@ class Pass:
         step(f"{self.name}.claim.before")
         with self.database.writing() as session:
             lease = timedelta(seconds=self.settings.passes.lease_s)
-            rows = resource.claim(session, self.name, owner, datetime.now(UTC), lease, tuple(busy))
+            rows = resource.claim(session, self.name, owner, self.clock(), lease, tuple(busy))
             by_host: dict[int, list[Resource]] = {}
             for row in rows:
                 by_host.setdefault(row.host_id, []).append(row)
@@ -112,7 +120,7 @@ class Pass:
             for host_id, claimed in by_host.items()
         ]
 
-    def _call(self, door: Connections, batch: Batch) -> Answer | None:
+    def _call(self, door: Door, batch: Batch) -> Answer | None:
         requests = [Request(str(row.id), row.op, row.want, row.args) for row in batch.rows]
         step(f"{self.name}.call.before")
         answers = list(door.call_all({batch.endpoint: requests}, deadline_s=self.settings.passes.deadline_s))
@@ -123,7 +131,7 @@ class Pass:
         answer = future.result()
         if answer is None:
             return
-        now = datetime.now(UTC)
+        now = self.clock()
         step(f"{self.name}.settle.before")
         with self.database.writing() as session:
             _settle_host(session, self.settings.passes, batch, answer, now)

@@ -5,11 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from app.db.base import Database
 from app.settings import Settings
+from workers.engine import secrets
 from workers.engine.advance import advance
 from workers.engine.blueprint import Blueprint
+from workers.engine.hosts import Connections
 from workers.engine.run_pass import Pass
 
 
@@ -22,4 +26,6 @@ def open_turn(settings: Settings, name: str) -> Callable[[Callable[[], bool]], o
     if name == "schedule":
         blueprint = Blueprint(settings)
         return lambda is_over: advance(database, settings, blueprint.lay_out)
-    return Pass(database, settings, name).run
+    reveal = partial(secrets.derive, secrets.load_site_key(Path(settings.site_key_file)))
+    open_door = partial(Connections, identity=Path(settings.ssh_key_file), reveal=reveal)
+    return Pass(database, settings, name, open_door).run
