@@ -20,9 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SSHD = "/usr/sbin/sshd"
-PRIVATE = (
-    'for f in /root/.bashrc /root/.profile; do [ -e "$f" ] && mount --bind /dev/null "$f"; done; exec "$@"'
-)
+# In a chroot / is no mount point and needs nothing: its mounts are private there already, and unshare's own attempt
+# to make them so would fail.
+PRIVATE = """
+    mount --make-rprivate / 2>/dev/null
+    for f in /root/.bashrc /root/.profile; do [ ! -e "$f" ] || mount --bind /dev/null "$f"; done
+    exec "$@"
+"""
 
 CONFIG = """
 ListenAddress 127.0.0.1
@@ -82,7 +86,9 @@ def running(folder: Path, command: str) -> Iterator[Sshd]:
         port = probe.getsockname()[1]
     (folder / "config").write_text(CONFIG.format(port=port, folder=folder))
     argv = [SSHD, "-D", "-E", f"{folder}/log", "-f", f"{folder}/config"]
-    process = subprocess.Popen(["unshare", "-m", "sh", "-c", PRIVATE, "sh", *argv])
+    process = subprocess.Popen(
+        ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", PRIVATE, "sh", *argv]
+    )
     sshd = Sshd(folder, port, process.pid, host_key, folder / "identity")
     try:
         _wait_until_open(port)
