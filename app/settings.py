@@ -8,11 +8,13 @@ import ipaddress
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, get_type_hints
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
+from app.domain.approval import AutoApprove
 from app.domain.errors import SiteError
 
 DEFAULT_FILE = "/etc/leasehold/leasehold.toml"
@@ -51,10 +53,16 @@ class Booking:
     memory_ratio: float = 1.0
     # May a service provider extend what was approved without being approved again?
     owner_extends: bool = False
-    # For each service provider; 0: no such ceiling. Cluster providers have none.
-    quota_nodes: int = 0
-    quota_node_hours: int = 0
+    # For each project that has no such ceiling of its own; not set: there is none, 0: nothing. See domain.quota.
+    quota_nodes: int | None = None
+    quota_node_hours: int | None = None
+    quota_length_hours: int | None = None
+    quota_reservations: int | None = None
     notice_s: int = 0
+    # Requests that need no person's approval.
+    auto_approve: tuple[AutoApprove, ...] = ()
+    # May a cluster provider approve a request of their own? A site with only one has to let them.
+    own_approval: bool = True
 
 
 @dataclass(frozen=True)
@@ -167,12 +175,23 @@ def _build(kind: type[Any], raw: Mapping[str, Any], where: str) -> Any:
             if not isinstance(value, Mapping):
                 raise SiteError(f"{where}: [{name}] must be a table.")
             values[name] = _build(wanted, value, f"{where} [{name}]")
+        elif get_origin(wanted) is tuple and is_dataclass(get_args(wanted)[0]):
+            if not isinstance(value, list) or not all(isinstance(one, Mapping) for one in value):
+                raise SiteError(f"{where}: [[{name}]] must be tables.")
+            values[name] = tuple(_build(get_args(wanted)[0], one, f"{where} [[{name}]]") for one in value)
         else:
             values[name] = _convert(value, wanted, f"{where}: {name}")
+    missing = [
+        f.name for f in fields(kind) if f.default is f.default_factory is MISSING and f.name not in raw
+    ]
+    if missing:
+        raise SiteError(f"{where}: {missing[0]} is missing.")
     return kind(**values)
 
 
 def _convert(value: Any, wanted: Any, where: str) -> Any:
+    if isinstance(wanted, UnionType):
+        wanted = get_args(wanted)[0]
     try:
         if wanted is bool:
             if isinstance(value, str):
@@ -189,7 +208,7 @@ def _convert(value: Any, wanted: Any, where: str) -> Any:
                 raise ValueError
             return value
         return tuple(value.split(",")) if isinstance(value, str) else tuple(str(item) for item in value)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         raise SiteError(
             f"{where} is {value!r}, which is not {getattr(wanted, '__name__', wanted)}."
         ) from None
@@ -204,8 +223,14 @@ def _check(settings: Settings) -> None:
         raise SiteError("booking.vcpu_ratio must lie in 0..64 and booking.memory_ratio in 0..4, above 0.")
     if not 0 <= book.gap_s <= 86_400 or book.frontend_bandwidth_mbit < 0:
         raise SiteError("booking.gap_s must lie in 0..86400, booking.frontend_bandwidth_mbit not below 0.")
-    if min(book.quota_nodes, book.quota_node_hours, book.notice_s) < 0:
-        raise SiteError("booking.quota_nodes, quota_node_hours and notice_s are not below 0; 0 means none.")
+    ceilings = (book.quota_nodes, book.quota_node_hours, book.quota_length_hours, book.quota_reservations)
+    if min(book.notice_s, *(0 if one is None else one for one in ceilings)) < 0:
+        raise SiteError(
+            "booking.quota_... and notice_s are not below 0; 0 allows nothing, not set is no ceiling."
+        )
+    names = [rule.name for rule in book.auto_approve]
+    if len(names) > len(set(names)) or not all(0 < len(name) <= 40 for name in names):
+        raise SiteError("[[booking.auto_approve]]: each rule has a name of its own, of 1 to 40 characters.")
     if net.driver not in ("vlan", "vxlan"):
         raise SiteError(f"network.driver is {net.driver!r}: choose vlan or vxlan.")
     if not 1 <= net.first_id <= net.last_id <= most:

@@ -16,6 +16,7 @@ from sqlalchemy import insert
 from app.db.account import Account
 from app.db.base import Database
 from app.db.ledger import SITE, Allocation, span_of
+from app.db.project import Project
 from app.db.reservation import Reservation
 from app.db.site import Host, HostRole
 from app.domain.request import User
@@ -52,7 +53,12 @@ def fill(database: Database, hosts: int, existing: int) -> Account:
     """Make the hosts and `existing` reservations of 8 nodes for a day each, evenly over the time; who asks."""
     with database.writing() as session:
         account = Account(
-            name="alice", role="service_provider", password_hash="none", session_epoch="0", created_at=NOW
+            name="alice",
+            role="service_provider",
+            password_hash="none",
+            session_epoch="0",
+            created_at=NOW,
+            project=Project(name="alice", created_at=NOW),
         )
         session.add(account)
     with database.writing() as session:
@@ -65,7 +71,7 @@ def fill(database: Database, hosts: int, existing: int) -> Account:
     }
     for first in range(0, existing, CHUNK):
         numbers = range(first, min(first + CHUNK, existing))
-        _insert(database, Reservation, [_reservation(n, existing, account.id) for n in numbers])
+        _insert(database, Reservation, [_reservation(n, existing, account) for n in numbers])
         _insert(database, Allocation, [row for n in numbers for row in _allocations(n, existing, of_role)])
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("ANALYZE")
@@ -96,12 +102,13 @@ def _slot(number: int, existing: int) -> tuple[datetime, datetime]:
     return start, start + LENGTH
 
 
-def _reservation(number: int, existing: int, owner: int) -> dict[str, Any]:
+def _reservation(number: int, existing: int, owner: Account) -> dict[str, Any]:
     start, end = _slot(number, existing)
     return {
         "id": number + 1,
         "name": f"old{number}",
-        "owner_id": owner,
+        "owner_id": owner.id,
+        "project_id": owner.project_id,
         "state": "ended" if end <= NOW else "approved",
         "version": 1,
         "start_at": start,

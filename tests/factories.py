@@ -17,6 +17,7 @@ from argon2 import PasswordHasher
 from app.booking.request import request
 from app.db.account import Account
 from app.db.base import Database
+from app.db.project import Project
 from app.db.resource import PASS_OF_OP, Need, Resource
 from app.db.site import Host, HostRole
 from app.domain.request import User
@@ -42,6 +43,7 @@ def make_account(
             time_zone="UTC",
             is_active=True,
             created_at=NOW,
+            project=over.pop("project", None) or Project(name=name, created_at=NOW),
             **over,
         )
         session.add(row)

@@ -10,11 +10,14 @@ from datetime import datetime, timedelta
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy.orm import Session
 
 from app.db import account as accounts
 from app.db import event
+from app.db import project as projects
 from app.db.account import ROLES, Account
 from app.db.base import Database
+from app.db.project import Project
 from app.domain.errors import InvalidRequest
 from app.settings import Settings
 
@@ -29,8 +32,13 @@ class Throttled(InvalidRequest):
     """Too many failed logins for this account from this address; a little patience mends it."""
 
 
-def create(database: Database, name: str, role: str, password: str, *, now: datetime) -> int:
-    """Add an account and return its id; InvalidRequest names what is wrong with the input."""
+def create(
+    database: Database, name: str, role: str, password: str, *, project: str | None = None, now: datetime
+) -> int:
+    """Add an account and return its id; InvalidRequest names what is wrong with the input.
+
+    It belongs to `project`, which must be there; to a new one of its own name where none is said.
+    """
     wrong = {}
     if not NAME.fullmatch(name):
         wrong["name"] = (
@@ -54,11 +62,25 @@ def create(database: Database, name: str, role: str, password: str, *, now: date
             time_zone="UTC",
             is_active=True,
             created_at=now,
+            project=_project(session, project, name, now),
         )
         session.add(row)
         session.flush()
         event.record(session, now, "command line", "account", f"Account {name} ({role}) was made.")
         return row.id
+
+
+def _project(session: Session, wanted: str | None, account: str, now: datetime) -> Project:
+    found = projects.by_name(session, wanted or account)
+    if wanted and found is None:
+        raise InvalidRequest(
+            {"project": f"There is no project {wanted!r}; `leasehold project list` names them."}
+        )
+    if not wanted and found is not None:
+        raise InvalidRequest(
+            {"project": f"There is a project {account!r} already: say which one the account belongs to."}
+        )
+    return found or Project(name=account, created_at=now)
 
 
 def log_in(

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from app.booking import room
+from app.booking import quota, room
 from app.booking.availability import limits
 from app.db import account as accounts
 from app.db import event, ledger, reservation
@@ -19,6 +19,7 @@ from app.db.reservation import Reservation
 from app.domain.errors import Conflict, InvalidRequest, NoRoom, NotAllowed, NotFound
 from app.domain.lifecycle import FINAL
 from app.domain.opening import held_until
+from app.domain.quota import Holding
 from app.domain.slot import Slot, utc
 from app.settings import Settings
 
@@ -58,6 +59,7 @@ def set_end(
             )
         if end > row.end_at:
             _may_extend(settings, account, row)
+            _check_quota(session, settings, account, row.project_id, row, end, now)
             latest = _latest_end(session, settings, row, now)
             if end > latest:
                 raise NoRoom([f"Its hosts are free for it until {latest:%Y-%m-%d %H:%M} UTC and no longer."])
@@ -71,9 +73,19 @@ def set_end(
 
 
 def give(
-    database: Database, account: Account, reservation_id: int, version: int, to: str, *, now: datetime
+    database: Database,
+    settings: Settings,
+    account: Account,
+    reservation_id: int,
+    version: int,
+    to: str,
+    *,
+    now: datetime,
 ) -> None:
-    """Make the service provider named `to` its owner; by its owner or a cluster provider."""
+    """Make the provider named `to` its owner, in the project of that account; by its owner or a cluster provider.
+
+    InvalidRequest also where that project's ceilings leave no room for it.
+    """
     with database.writing(ledger=True) as session:
         row = _changeable(session, account, reservation_id, version)
         taker = accounts.by_name(session, to)
@@ -81,7 +93,9 @@ def give(
             raise InvalidRequest({"owner": f"There is no provider called {to[:64]!r} who could own it."})
         if taker.id == row.owner_id:
             raise InvalidRequest({"owner": f"It belongs to {to} already."})
-        row.owner_id = taker.id
+        if taker.project_id != row.project_id:
+            _check_quota(session, settings, account, taker.project_id, row, row.end_at, now)
+        row.owner_id, row.project_id = taker.id, taker.project_id
         # The key named the request among those of the first owner.
         row.request_key = None
         _changed(session, account, row, "given", f"{account.name} gave it to {to}.", now)
@@ -122,6 +136,20 @@ def _may_extend(settings: Settings, account: Account, row: Reservation) -> None:
     is_open = row.state == "requested" or settings.booking.owner_extends
     if account.role != "cluster_provider" and not is_open:
         raise NotAllowed(f"It is {row.state}: ask a cluster provider to extend it.")
+
+
+def _check_quota(
+    session: Session,
+    settings: Settings,
+    account: Account,
+    project_id: int,
+    row: Reservation,
+    end: datetime,
+    now: datetime,
+) -> None:
+    """InvalidRequest where the reservation, with this end, passes the ceilings of the project."""
+    wanted = Holding(sum(node.kind == "compute" for node in row.nodes), Slot(row.start_at, end))
+    quota.check(session, settings, account, project_id, wanted, now, replaces=row.id)
 
 
 def _latest_end(session: Session, settings: Settings, row: Reservation, now: datetime) -> datetime:

@@ -14,17 +14,30 @@ from app.db.base import Database
 from app.db.reservation import Reservation
 from app.domain.errors import Conflict, InvalidRequest, NotAllowed, NotFound
 from app.domain.lifecycle import FINAL
+from app.settings import Settings
 
 
 def approve(
-    database: Database, account: Account, reservation_id: int, version: int, *, now: datetime
+    database: Database,
+    settings: Settings,
+    account: Account,
+    reservation_id: int,
+    version: int,
+    *,
+    now: datetime,
 ) -> None:
     """Accept the request as it stands at `version`; its place has been held since it was made.
 
-    NotAllowed for anyone but a cluster provider; Conflict when it is no longer open or was changed meanwhile.
+    NotAllowed for anyone but a cluster provider, and for the owner's own where the site forbids that
+    (`booking.own_approval`); Conflict when it is no longer open or was changed meanwhile.
     """
     with database.writing(ledger=True) as session:
         row = _open_request(session, account, reservation_id, version, now)
+        if row.owner_id == account.id and not settings.booking.own_approval:
+            raise NotAllowed(
+                "This request is your own, and at this site nobody approves their own (booking.own_approval):"
+                " another cluster provider decides."
+            )
         _decide(session, row, account, "approved", None, now)
         row.why = "Building begins in time for the slot."
 

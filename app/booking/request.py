@@ -10,17 +10,16 @@ from datetime import datetime, timedelta
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from app.booking import availability, room
-from app.db import event, ledger, reservation
+from app.booking import availability, quota, room
+from app.db import event, ledger, project, reservation
 from app.db.account import Account
 from app.db.base import Database
 from app.db.reservation import ClusterUser, Node, Reservation
-from app.domain import quota
+from app.domain.approval import AutoApprove, rule_for
 from app.domain.errors import InvalidRequest, NoRoom
 from app.domain.placement import Placement
-from app.domain.quota import Holding, Quota
+from app.domain.quota import Holding
 from app.domain.request import Request, validate
-from app.domain.slot import Slot
 from app.settings import Settings
 
 # Cluster users get uids from here on: above what Debian gives to accounts made by hand on a fresh system.
@@ -67,7 +66,8 @@ def _book(
             raise InvalidRequest(
                 {"name": f"There is a cluster called {wanted.name!r} already. Choose another name."}
             )
-        _check_quota(session, settings, account, wanted, now)
+        holding = Holding(len(wanted.node_names), wanted.slot)
+        quota.check(session, settings, account, account.project_id, holding, now)
         groups = room.groups(wanted.shape, settings)
         slot = room.occupied(settings, wanted.slot)
         placement = room.find(session, settings, groups, slot, now, name=wanted.name)
@@ -86,27 +86,25 @@ def _book(
             f"{account.name} asked for {len(wanted.node_names)} compute nodes.",
             reservation_id=row.id,
         )
+        name = project.name_of(session, row.project_id)
+        if (rule := rule_for(settings.booking.auto_approve, name, holding, now)) is not None:
+            _approve(session, row, rule, now)
         return row.id
 
 
-def _check_quota(
-    session: Session, settings: Settings, account: Account, wanted: Request, now: datetime
-) -> None:
-    """Under the ledger lock, so that two requests at once do not both find the last of it."""
-    book = settings.booking
-    if account.role == "cluster_provider" or not (book.quota_nodes or book.quota_node_hours or book.notice_s):
-        return
-    ceilings = Quota(
-        book.quota_nodes or None, book.quota_node_hours or None, timedelta(seconds=book.notice_s)
-    )
-    held = [Holding(n, Slot(start, end)) for start, end, n in reservation.live_of(session, account.id)]
-    quota.check(ceilings, held, Holding(len(wanted.node_names), wanted.slot), now)
+def _approve(session: Session, row: Reservation, rule: AutoApprove, now: datetime) -> None:
+    """Approve what was just written, by a rule of the site."""
+    row.state, row.decided_at = "approved", now
+    row.why = "Building begins in time for the slot."
+    message = f"Approved by the site's rule {rule.name!r}."
+    event.record(session, now, f"rule:{rule.name}", "approved", message, reservation_id=row.id)
 
 
 def _row(wanted: Request, settings: Settings, account: Account, now: datetime) -> Reservation:
     return Reservation(
         name=wanted.name,
         owner_id=account.id,
+        project_id=account.project_id,
         state="requested",
         start_at=wanted.slot.start,
         end_at=wanted.slot.end,

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from app.booking import account as accounts
 from app.cli.cron import cron
+from app.cli.project import project
 from app.db.account import ROLES
 from app.db.base import Database
 from app.domain.errors import LeaseholdError
@@ -54,6 +55,7 @@ def leasehold(ctx: click.Context, config: str | None) -> None:
 
 
 leasehold.add_command(cron)
+leasehold.add_command(project)
 
 
 @leasehold.command()
@@ -90,20 +92,21 @@ def account() -> None:
 @account.command("add")
 @click.argument("name")
 @click.option("--role", type=click.Choice(ROLES), required=True)
+@click.option("--project", help="The project it belongs to; else a new one of its own name.")
 @click.option(
     "--password-file",
     type=click.File(),
     help="A file with the password; - reads standard input. Else: asked.",
 )
 @click.pass_obj
-def add_account(settings: Settings, name: str, role: str, password_file: Any) -> None:
+def add_account(settings: Settings, name: str, role: str, project: str | None, password_file: Any) -> None:
     """Add an account that may log in."""
     if password_file is not None:
         password = password_file.readline().rstrip("\n")
     else:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     database = Database(settings.database)
-    accounts.create(database, name, role, password, now=datetime.now(UTC))
+    accounts.create(database, name, role, password, project=project, now=datetime.now(UTC))
     database.close()
     click.echo(f"{name} may log in as {role}.", err=True)
 

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import CheckConstraint, Index, String, delete, func, select
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, delete, func, select
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from app.db.base import Base, Utc
+from app.db.project import Project
 
 ROLES = ("service_provider", "cluster_provider", "operator")
 
@@ -28,6 +29,10 @@ class Account(Base):
     time_zone: Mapped[str] = mapped_column(String(64), default="UTC")
     is_active: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime] = mapped_column(Utc)
+    # Under whose ceilings it books from now on; what it booked stays with the project it was booked in.
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
+
+    project: Mapped[Project] = relationship()
 
 
 class LoginAttempt(Base):

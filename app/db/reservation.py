@@ -49,11 +49,14 @@ class Reservation(Base):
         ),
         Index("ix_reservation_state_start_at", "state", "start_at"),
         Index("ix_reservation_owner_id_start_at", "owner_id", "start_at"),
+        Index("ix_reservation_live_project", "project_id", sqlite_where=IS_LIVE, postgresql_where=IS_LIVE),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(63))
     owner_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
+    # The owner's when it was booked or given: under its ceilings, and in its line of the accounts.
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id"))
     state: Mapped[str] = mapped_column(String(16), default="requested")
     version: Mapped[int] = mapped_column(default=1)
     start_at: Mapped[datetime] = mapped_column(Utc)
@@ -191,13 +194,15 @@ def last_decision(session: Session) -> Reservation | None:
     return session.scalar(query.order_by(Reservation.decided_at.desc()).limit(1))
 
 
-def live_of(session: Session, owner_id: int) -> Sequence[tuple[datetime, datetime, int]]:
-    """Start, end and number of compute nodes of what this account has and is not over."""
+def live_of(
+    session: Session, project_id: int, without: int | None = None
+) -> Sequence[tuple[datetime, datetime, int]]:
+    """Start, end and number of compute nodes of what this project has and is not over, but for `without`."""
     r = Reservation
     query = (
         select(r.start_at, r.end_at, func.count(Node.id))
         .join(Node, and_(Node.reservation_id == r.id, Node.kind == "compute"))
-        .where(r.owner_id == owner_id, r.state.in_(LIVE))
+        .where(r.project_id == project_id, IS_LIVE, r.id != (without or 0))
         .group_by(r.id)
     )
     return [(start, end, count) for start, end, count in session.execute(query)]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What one owner may have: nodes at once, node-hours ahead, notice given; in words that say how much is left."""
+"""What one project may have (nodes, node-hours, length, number, notice), in words that say how much is left."""
 
 from __future__ import annotations
 
@@ -17,34 +17,67 @@ HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Quota:
-    """Ceilings for one owner; None: there is none. `notice` is how long before its start a slot must be asked for."""
+    """Ceilings for one project; None: there is none, 0: nothing at all.
+
+    `reservations` is the stacking limit: how many may be live, now and ahead. Chained back to back they reach no
+    further than that many times `length_hours`. `notice` is how long before its start a slot must be asked for.
+    """
 
     nodes: int | None = None
     node_hours: int | None = None
+    length_hours: int | None = None
+    reservations: int | None = None
     notice: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True)
 class Holding:
-    """One live reservation of the owner: its compute nodes and its slot."""
+    """One live reservation of the project: its compute nodes and its slot."""
 
     nodes: int
     slot: Slot
 
 
-def check(quota: Quota, held: Sequence[Holding], wanted: Holding, now: datetime) -> None:
-    """InvalidRequest, by field, where `wanted` beside what is `held` passes the quota."""
+@dataclass(frozen=True)
+class Line:
+    """How far one ceiling is used: `held` without what is wanted, `projected` with it; None: there is no ceiling."""
+
+    what: str
+    held: float
+    projected: float
+    ceiling: int | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it would be passed."""
+        return self.ceiling is not None and self.projected > self.ceiling
+
+
+def check(
+    quota: Quota, held: Sequence[Holding], wanted: Holding, now: datetime, *, is_new: bool = True
+) -> None:
+    """InvalidRequest, by field, where `wanted` beside what is `held` passes the quota.
+
+    Something that is there and is to become `wanted` is not among `held`; its notice was given (`is_new` False).
+    """
     wrong = {}
-    if wanted.slot.start < now + quota.notice:
+    if is_new and wanted.slot.start < now + quota.notice:
         first = now + quota.notice
         wrong["start"] = (
             f"Ask at least {quota.notice / HOUR:g} hours ahead: the first start is {first:%Y-%m-%d %H:%M} UTC."
         )
-    at_once = [Taken("owner", "node", one.nodes, one.slot.start, one.slot.end) for one in held]
-    most = peaks(at_once, wanted.slot).get(("owner", "node"), 0)
+    if quota.length_hours is not None and wanted.slot.length > quota.length_hours * HOUR:
+        wrong["end"] = f"A slot of your project lasts at most {quota.length_hours:,} hours."
+    if quota.reservations is not None and len(held) >= quota.reservations:
+        wrong.setdefault(
+            "start",
+            f"Your project may have {quota.reservations:,} reservations that are not over, and has {len(held):,}:"
+            " wait for one to end, or cancel one.",
+        )
+    most = _at_once(held, wanted.slot)
     if quota.nodes is not None and most + wanted.nodes > quota.nodes:
         wrong["node_count"] = (
-            f"You may have {quota.nodes:,} compute nodes at once. You hold {most:,} in that time,"
+            f"Your project may have {quota.nodes:,} compute nodes at once. It holds {most:,} in that time,"
             f" so {max(0, quota.nodes - most):,} are left."
         )
     ahead = sum(node_hours(one, now) for one in held)
@@ -52,14 +85,30 @@ def check(quota: Quota, held: Sequence[Holding], wanted: Holding, now: datetime)
     if quota.node_hours is not None and ahead + asked > quota.node_hours:
         wrong.setdefault(
             "node_count",
-            f"You may have {quota.node_hours:,} node-hours ahead of you. You hold {ahead:,.1f} and this is"
+            f"Your project may have {quota.node_hours:,} node-hours ahead of it. It holds {ahead:,.1f} and this is"
             f" {asked:,.1f}, so {max(0.0, quota.node_hours - ahead):,.1f} are left.",
         )
     if wrong:
         raise InvalidRequest(wrong)
 
 
+def lines(quota: Quota, held: Sequence[Holding], wanted: Holding, now: datetime) -> list[Line]:
+    """How far what counts up is used, now and with `wanted`, in that slot."""
+    most = _at_once(held, wanted.slot)
+    ahead = sum(node_hours(one, now) for one in held)
+    return [
+        Line("Compute nodes at once", most, most + wanted.nodes, quota.nodes),
+        Line("Node-hours ahead", ahead, ahead + node_hours(wanted, now), quota.node_hours),
+        Line("Reservations not over", len(held), len(held) + 1, quota.reservations),
+    ]
+
+
 def node_hours(one: Holding, now: datetime) -> float:
     """The node-hours of it that are still to come."""
     left = one.slot.end - max(one.slot.start, now)
     return one.nodes * max(left, timedelta(0)) / HOUR
+
+
+def _at_once(held: Sequence[Holding], slot: Slot) -> int:
+    taken = [Taken("project", "node", one.nodes, one.slot.start, one.slot.end) for one in held]
+    return peaks(taken, slot).get(("project", "node"), 0)

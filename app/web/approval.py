@@ -47,7 +47,8 @@ def _placement(row: Reservation, names: dict[int, str]) -> dict[str, Any]:
 def approve(reservation_id: int) -> ResponseReturnValue:
     """Accept the request as it was shown."""
     version = _version()
-    decide.approve(visit.site().database, visit.me(), reservation_id, version, now=visit.now())
+    site = visit.site()
+    decide.approve(site.database, site.settings, visit.me(), reservation_id, version, now=visit.now())
     flash("Approved. Building begins in time for the slot.")
     return redirect(url_for("approval.queue"), 303)
 

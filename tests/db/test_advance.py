@@ -45,7 +45,9 @@ def booked(database: Database) -> Iterator[int]:
     with time_machine.travel(NOW, tick=False):
         make_site(database)
         made = book(database, make_account(database))
-        decide.approve(database, make_account(database, "carol", "cluster_provider"), made, 1, now=NOW)
+        decide.approve(
+            database, Settings(), make_account(database, "carol", "cluster_provider"), made, 1, now=NOW
+        )
         yield made
 
 
@@ -205,7 +207,7 @@ def test_what_fails_on_one_leaves_the_other_alone(database: Database, booked: in
         owner = session.get_one(Reservation, booked).owner
     other = book(database, owner, name="other")
     provider = make_account(database, "dora", "cluster_provider")
-    decide.approve(database, provider, other, 1, now=NOW)
+    decide.approve(database, Settings(), provider, other, 1, now=NOW)
 
     def broken(row: Reservation, *rest: object) -> Laid:
         if row.id == booked:

@@ -109,8 +109,8 @@ def test_deciding_twice_or_on_an_old_version_is_refused(database: Database) -> N
     booked = book(database, make_account(database))
     provider = make_account(database, "carol", "cluster_provider")
     with pytest.raises(Conflict):
-        decide.approve(database, provider, booked, 7, now=NOW)
-    decide.approve(database, provider, booked, 1, now=NOW)
+        decide.approve(database, Settings(), provider, booked, 7, now=NOW)
+    decide.approve(database, Settings(), provider, booked, 1, now=NOW)
     with pytest.raises(Conflict):
         decide.reject(database, provider, booked, 2, "late", now=NOW)
 
@@ -120,7 +120,7 @@ def test_only_a_cluster_provider_decides(database: Database) -> None:
     owner = make_account(database)
     booked = book(database, owner)
     with pytest.raises(NotAllowed):
-        decide.approve(database, owner, booked, 1, now=NOW)
+        decide.approve(database, Settings(), owner, booked, 1, now=NOW)
 
 
 def test_another_provider_sees_nothing_of_it(database: Database) -> None:

@@ -94,7 +94,7 @@ def test_what_is_approved_is_extended_by_a_cluster_provider_unless_the_site_lets
     make_site(database)
     account, provider = make_account(database), make_account(database, "carol", "cluster_provider")
     booked = book(database, account)
-    decide.approve(database, provider, booked, 1, now=NOW)
+    decide.approve(database, Settings(), provider, booked, 1, now=NOW)
     with pytest.raises(NotAllowed, match="ask a cluster provider"):
         change.set_end(database, SITE, account, booked, 2, NOW + 2 * HOUR, now=NOW)
     change.set_end(database, SITE, provider, booked, 2, NOW + 2 * HOUR, now=NOW)
@@ -124,8 +124,8 @@ def test_a_reservation_is_given_to_another_provider(database: Database) -> None:
     alice, bob = make_account(database), make_account(database, "bob")
     booked = book(database, alice)
     with pytest.raises(InvalidRequest):
-        change.give(database, alice, booked, 1, "nobody", now=NOW)
-    change.give(database, alice, booked, 1, "bob", now=NOW)
+        change.give(database, Settings(), alice, booked, 1, "nobody", now=NOW)
+    change.give(database, Settings(), alice, booked, 1, "bob", now=NOW)
     with pytest.raises(NotFound):
         change.note(database, alice, booked, "mine?", now=NOW)
     change.note(database, bob, booked, "mine", now=NOW)
@@ -144,11 +144,11 @@ def test_quotas_say_what_is_left_and_are_not_for_cluster_providers(database: Dat
     book(database, account, name="first", **ask)
     with pytest.raises(InvalidRequest) as caught:
         book(database, account, name="second", **ask)
-    assert "You hold 2 in that time, so 1 are left" in caught.value.fields["node_count"]
+    assert "It holds 2 in that time, so 1 are left" in caught.value.fields["node_count"]
     beside = ask | {"start": NOW + 2 * HOUR, "end": NOW + 4 * HOUR}
     with pytest.raises(InvalidRequest) as caught:
         book(database, account, name="second", **beside)
-    assert "You hold 2.0 and this is 4.0, so 3.0 are left" in caught.value.fields["node_count"]
+    assert "It holds 2.0 and this is 4.0, so 3.0 are left" in caught.value.fields["node_count"]
     with pytest.raises(InvalidRequest) as caught:
         book(database, account, name="second", settings=settings, node_count=1)
     assert "Ask at least 0.5 hours ahead" in caught.value.fields["start"]

@@ -116,7 +116,7 @@ class Life(RuleBasedStateMachine):
     @rule(number=booked)
     def approve(self, number: int) -> None:
         try:
-            decide.approve(self.database, self.carol, number, self.version(number), now=self.now)
+            decide.approve(self.database, SETTINGS, self.carol, number, self.version(number), now=self.now)
         except Conflict:
             assert not self.is_open(number)
 

@@ -67,7 +67,7 @@ class Life:
         } | over
         settings = load(str(self.site.config))
         booked = request(self.database, settings, self.account("alice"), wish, rolls=ROLLS, now=now)
-        decide.approve(self.database, self.account("carol"), booked, 1, now=now)
+        decide.approve(self.database, settings, self.account("carol"), booked, 1, now=now)
         return booked
 
     def cancel(self, booked: int) -> None:
