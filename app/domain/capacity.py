@@ -4,16 +4,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from operator import itemgetter
+from typing import NamedTuple
 
 from app.domain.slot import Slot
 
+Key = tuple[int | str, str]
+# The smallest step of a datetime.
+TICK = timedelta(microseconds=1)
 
-@dataclass(frozen=True)
-class Taken:
+
+class Taken(NamedTuple):
     """`amount` of one resource (`vcpu`, `memory_mib`, `disk_mib`, ...) of one holder for a slot.
 
     `holder` is a host's id, or a pool's name for what belongs to the whole site.
@@ -26,12 +30,12 @@ class Taken:
     end: datetime
 
 
-def peaks(taken: Iterable[Taken], slot: Slot) -> dict[tuple[int | str, str], int]:
+def peaks(taken: Iterable[Taken], slot: Slot) -> dict[Key, int]:
     """The highest sum in use at any instant of `slot`, for each (holder, resource) that is used at all.
 
     Ends are exclusive: what ends at an instant makes room for what starts at it.
     """
-    changes: dict[tuple[int | str, str], list[tuple[datetime, int]]] = defaultdict(list)
+    changes: dict[Key, list[tuple[datetime, int]]] = defaultdict(list)
     first, last = slot.start, slot.end
     for one in taken:
         if one.start < last and first < one.end:
@@ -54,9 +58,63 @@ def peaks(taken: Iterable[Taken], slot: Slot) -> dict[tuple[int | str, str], int
     return highest
 
 
-def free(
-    capacity: Mapping[tuple[int | str, str], int], taken: Iterable[Taken], slot: Slot
-) -> dict[tuple[int | str, str], int]:
+def free(capacity: Mapping[Key, int], taken: Iterable[Taken], slot: Slot) -> dict[Key, int]:
     """What stays free throughout `slot`, for each (holder, resource) of `capacity`; never below zero."""
     used = peaks(taken, slot)
     return {key: max(0, amount - used.get(key, 0)) for key, amount in capacity.items()}
+
+
+def free_from(
+    capacity: Mapping[Key, int], taken: Iterable[Taken], length: timedelta, since: datetime
+) -> list[tuple[datetime, Key, int]]:
+    """What stays free throughout [start, start + length) as `start` moves on from `since`.
+
+    (start, (holder, resource), free from this start on), by start: first each of `capacity` as it is at `since`, then
+    every change.
+    """
+    steps: dict[Key, list[tuple[datetime, int]]] = {key: [] for key in capacity}
+    for holder, resource, amount, start, end in taken:
+        mine = steps.get((holder, resource))
+        if mine is not None and end > since:
+            mine.append((start if start > since else since, amount))
+            mine.append((end, -amount))
+    changes = [
+        (start, key, max(0, capacity[key] - peak))
+        for key, mine in steps.items()
+        for start, peak in _peaks_from(mine, length, since)
+    ]
+    changes.sort(key=itemgetter(0))
+    return changes
+
+
+def _peaks_from(
+    steps: list[tuple[datetime, int]], length: timedelta, since: datetime
+) -> Iterator[tuple[datetime, int]]:
+    """(start, highest level within [start, start + length)) at `since` and wherever it changes as start moves on."""
+    levels, level = [(since, 0)], 0
+    for moment, change in sorted(steps):
+        level += change
+        if moment == levels[-1][0]:
+            levels[-1] = moment, level
+        else:
+            levels.append((moment, level))
+    # Those levels in the window that are or may yet be its highest: each is higher than all behind it. A level comes
+    # in just after the start from which its first moment is reached, and leaves where the next one begins.
+    window: deque[tuple[int, datetime]] = deque()
+    peak, reach = -1, length - TICK
+    for number, (begin, level) in enumerate(levels, start=1):
+        enters = max(since, begin - reach)
+        while window and window[0][1] < enters:
+            start = window.popleft()[1]
+            peak = window[0][0]
+            yield start, peak
+        while window and window[-1][0] <= level:
+            window.pop()
+        # The last level is left for good, and never leaves.
+        window.append((level, levels[number][0] if number < len(levels) else begin))
+        if level > peak:
+            peak = level
+            yield enters, peak
+    while len(window) > 1:
+        start = window.popleft()[1]
+        yield start, window[0][0]

@@ -4,21 +4,19 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from operator import attrgetter, itemgetter
+from itertools import groupby
+from operator import itemgetter
 
-from app.domain.capacity import Taken, free, peaks
+from app.domain.capacity import Key, Taken, free, free_from
 from app.domain.errors import NoRoom
 from app.domain.placement import Candidate, Group, Placement, able, fits, place
 from app.domain.slot import Slot
 
 Holder = int | str
 Amounts = Mapping[tuple[Holder, str], int]
-# The smallest step of a datetime.
-_TICK = timedelta(microseconds=1)
 
 
 class Stock:
@@ -63,94 +61,83 @@ def earliest(
 ) -> datetime | None:
     """The earliest start in [since, until] from which the groups fit for `length`; None when there is none.
 
-    Room only grows where something ends, so only `since` and the ends are tried. `stock.taken` must hold whatever is
-    taken at some moment of [since, until + length).
+    They may begin to fit only where room grows, so only `since` and those moments are tried. `stock.taken` must hold
+    whatever is taken at some moment of [since, until + length).
     """
-    window = _Window(stock, groups, length, since)
-    for start in sorted({since, *(one.end for one in stock.taken if since < one.end <= until)}):
-        window.move_to(start)
-        if not window.may_fit():
+    demand = _Demand(stock, groups)
+    left: dict[Key, int] = {}
+    changed: set[Holder] = set()
+    for start, changes in groupby(free_from(demand.have, stock.taken, length, since), key=itemgetter(0)):
+        if start > until:
+            break
+        has_grown = False
+        for _, key, amount in changes:
+            has_grown |= amount > left.get(key, -1)
+            left[key] = amount
+            changed.add(key[0])
+        if not has_grown:
+            continue
+        demand.look_again(changed, left)
+        changed.clear()
+        if not demand.may_be_met():
             continue
         try:
-            stock.fit_into(groups, window.free())
+            stock.fit_into(groups, left)
         except NoRoom:
             continue
         return start
     return None
 
 
-class _Window:
-    """What is free throughout [start, start + length) while start moves on; only holders that change are looked at."""
+class _Demand:
+    """How many things of what size must find a place on which hosts, and how many each host has room for."""
 
-    def __init__(self, stock: Stock, groups: Sequence[Group], length: timedelta, since: datetime) -> None:
-        self._stock, self._groups, self._length = stock, groups, length
-        self._slot = Slot(since, since + length)
-        self._of: dict[Holder, list[Taken]] = defaultdict(list)
-        # From when on a holder must be looked at again: where something leaves it, and just after the start from
-        # which something is reached.
-        changes = []
-        for one in stock.taken:
-            self._of[one.holder].append(one)
-            changes.append((one.end, one.holder))
-            if one.start - length >= since:
-                changes.append((one.start - length + _TICK, one.holder))
-        for mine in self._of.values():
-            mine.sort(key=attrgetter("start"))
-        self._changes = sorted(changes, key=itemgetter(0))
-        self._next = 0
-        self._left: dict[tuple[Holder, str], int] = dict(stock.have)
-        self._resources: dict[Holder, list[str]] = defaultdict(list)
-        for holder, resource in stock.have:
-            self._resources[holder].append(resource)
-        self._room = [
-            {host.id: fits(host.id, group.needs, self._left) for host in able(group, stock.candidates)}
-            for group in groups
-        ]
-        self._sums = [sum(room.values()) for room in self._room]
-        # The pools change with every cluster and matter only where the hosts have room: they are looked at last.
-        self._pools = {holder for holder in self._resources if not isinstance(holder, int)}
-        self._look_again([holder for holder in self._of if holder not in self._pools])
+    def __init__(self, stock: Stock, groups: Sequence[Group]) -> None:
+        self._must: list[int] = []
+        self._needs: list[dict[str, int]] = []
+        self._room: list[dict[int, int]] = []
+        of_kind: dict[frozenset[str], list[int]] = defaultdict(list)
+        for number, group in enumerate(groups):
+            needs = {resource: amount for resource, amount in group.needs.items() if amount}
+            of_kind[frozenset(needs)].append(number)
+            self._add(group.must, needs, {host.id for host in able(group, stock.candidates)})
+        # Groups that each fit may still be too many together: taken all for as small as any of them is.
+        for resources, alike in of_kind.items():
+            if len(alike) > 1:
+                self._add(
+                    sum(self._must[number] for number in alike),
+                    {
+                        resource: min(self._needs[number][resource] for number in alike)
+                        for resource in resources
+                    },
+                    {host for number in alike for host in self._room[number]},
+                )
+        self._sums = [0] * len(self._must)
+        wanted = {
+            (host, resource)
+            for needs, room in zip(self._needs, self._room, strict=True)
+            for host in room
+            for resource in needs
+        }
+        # What there is of everything that counts for these groups.
+        self.have = {key: amount for key, amount in stock.have.items() if key in wanted or key in stock.pools}
 
-    def move_to(self, start: datetime) -> None:
-        """Let the window begin at `start`, not before where it began so far."""
-        self._slot = Slot(start, start + self._length)
-        changed: set[Holder] = set()
-        while self._next < len(self._changes) and self._changes[self._next][0] <= start:
-            changed.add(self._changes[self._next][1])
-            self._next += 1
-        self._look_again(changed - self._pools)
+    def _add(self, must: int, needs: dict[str, int], hosts: Iterable[int]) -> None:
+        self._must.append(must)
+        self._needs.append(needs)
+        self._room.append(dict.fromkeys(hosts, 0))
 
-    def may_fit(self) -> bool:
-        """Whether the hosts able to take each group have room enough, looked at group by group: quick, and never
-        wrong where it says no."""
-        return all(total >= group.must for total, group in zip(self._sums, self._groups, strict=True))
+    def look_again(self, hosts: Collection[Holder], left: Amounts) -> None:
+        """Count anew what these hosts have room for when `left` is free."""
+        for number, (needs, room) in enumerate(zip(self._needs, self._room, strict=True)):
+            for host in room.keys() & hosts:
+                count = fits(host, needs, left)
+                self._sums[number] += count - room[host]
+                room[host] = count
 
-    def free(self) -> Amounts:
-        """What is free throughout the window, by (holder, resource)."""
-        self._look_again(self._pools)
-        return self._left
-
-    def _look_again(self, holders: Iterable[Holder]) -> None:
-        for holder in holders:
-            used = peaks(self._within(holder), self._slot)
-            for resource in self._resources[holder]:
-                key = holder, resource
-                self._left[key] = max(0, self._stock.have[key] - used.get(key, 0))
-            if not isinstance(holder, int):
-                continue
-            for number, group in enumerate(self._groups):
-                if holder in self._room[number]:
-                    count = fits(holder, group.needs, self._left)
-                    self._sums[number] += count - self._room[number][holder]
-                    self._room[number][holder] = count
-
-    def _within(self, holder: Holder) -> list[Taken]:
-        """What of the holder is taken in the window. What has ended is dropped for good: the window only moves on."""
-        mine = self._of[holder]
-        reached = bisect_left(mine, self._slot.end, key=attrgetter("start"))
-        within = [one for one in mine[:reached] if one.end > self._slot.start]
-        self._of[holder] = within + mine[reached:]
-        return within
+    def may_be_met(self) -> bool:
+        """Whether there is room enough, group by group and host by host: quick, and never wrong where it says no."""
+        return all(total >= must for total, must in zip(self._sums, self._must, strict=True))
 
 
 def latest_end(stock: Stock, groups: Sequence[Group], slot: Slot) -> datetime | None:

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.capacity import Taken
+from app.domain.capacity import TICK, Taken
 from app.domain.errors import NoRoom
 from app.domain.opening import Stock, earliest, held_until, largest, latest_end
 from app.domain.placement import Candidate, Group
@@ -89,6 +90,76 @@ def test_the_earliest_start_is_the_first_hour_that_fits(
         None,
     )
     assert earliest(stock, groups, hours * HOUR, zero, zero + HORIZON * HOUR) == first
+
+
+@st.composite
+def shared_stocks(draw: st.DrawFn) -> tuple[Stock, datetime]:
+    """Hosts with several roles, tags and two resources, taken at whole hours and a second to either side."""
+    zero = draw(STARTS)
+    roles = st.sets(st.sampled_from(["gateway", "compute"]), min_size=1).map(frozenset)
+    hosts = [
+        Candidate(i, f"h{i}", draw(roles), draw(st.sampled_from([frozenset[str](), frozenset({"gpu"})])))
+        for i in range(1, draw(st.integers(1, 4)) + 1)
+    ]
+    have: dict[tuple[int | str, str], int] = {
+        (host.id, resource): draw(st.integers(0, 8)) for host in hosts for resource in ("vcpu", "memory_mib")
+    }
+    pools: dict[tuple[int | str, str], int] = {POOL: 1, ("site", "public_address"): 1}
+    have |= {pool: draw(st.integers(1, 3)) for pool in pools}
+    spans = st.tuples(
+        st.sampled_from(list(have)), st.integers(-4, HORIZON), st.integers(1, 12), st.integers(1, 4),
+        st.sampled_from([timedelta(seconds=number) for number in (-1, 0, 0, 1)]),
+    )  # fmt: skip
+    taken = [
+        Taken(holder, resource, amount, zero + start * HOUR, zero + (start + length) * HOUR + more)
+        for (holder, resource), start, length, amount, more in draw(st.lists(spans, max_size=20))
+    ]
+    return Stock(hosts, have, taken, pools), zero
+
+
+GROUP_SIZES = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(0, 3))
+
+
+@given(shared_stocks(), st.lists(GROUP_SIZES, min_size=1, max_size=3), st.booleans(), st.integers(1, 8))
+def test_several_groups_begin_at_the_first_moment_at_which_they_find_places(
+    site: tuple[Stock, datetime], sizes: list[tuple[int, int, int]], tagged: bool, hours: int
+) -> None:
+    stock, zero = site
+    groups = [Group("gateway", ("frontend",), {"vcpu": 1, "memory_mib": 1})]
+    groups += [
+        Group("compute", tuple(f"g{g}n{i}" for i in range(count)), {"vcpu": vcpu, "memory_mib": memory})
+        for g, (count, vcpu, memory) in enumerate(sizes)
+    ]
+    if tagged:
+        groups[-1] = replace(groups[-1], tags=frozenset({"gpu"}), least=1)
+    until = zero + HORIZON * HOUR
+    moments = sorted({zero, *(one.end for one in stock.taken if zero < one.end <= until)})
+    fitting = (start for start in moments if stock.is_free(groups, Slot(start, start + hours * HOUR)))
+    assert earliest(stock, groups, hours * HOUR, zero, until) == next(fitting, None)
+
+
+@given(st.integers(2, 4), st.integers(1, 30), st.integers(1, 6), st.integers(0, 3), st.data())
+def test_on_a_site_that_is_full_for_long_it_begins_when_enough_hosts_are_rid_of_it(
+    number: int, days: int, length: int, lets_go: int, data: st.DataObject
+) -> None:
+    hosts = [Candidate(i, f"c{i}", frozenset({"compute"})) for i in range(number)]
+    free_at = [24 * days + data.draw(st.integers(0, 48)) for _ in hosts]
+    # Neighbours that touch, of any length, leave no hour before that.
+    taken = []
+    for host, last in zip(hosts, free_at, strict=True):
+        begin = -1
+        while begin < last:
+            end = min(last, begin + data.draw(st.integers(1, 48)))
+            taken.append(Taken(host.id, "vcpu", 4, ZERO + begin * HOUR, ZERO + end * HOUR))
+            begin = end
+    wanted = max(1, number - lets_go)
+    groups = [Group("compute", tuple(f"n{i}" for i in range(wanted)), {"vcpu": 4})]
+    stock = Stock(hosts, {(host.id, "vcpu"): 7 for host in hosts}, data.draw(st.permutations(taken)), {})
+    expected = ZERO + sorted(free_at)[wanted - 1] * HOUR
+    horizon = ZERO + timedelta(days=60)
+    assert earliest(stock, groups, length * HOUR, ZERO, horizon) == expected
+    assert earliest(stock, groups, length * HOUR, ZERO, expected) == expected
+    assert earliest(stock, groups, length * HOUR, ZERO, expected - TICK) is None
 
 
 @given(stocks(), clusters(), st.integers(1, HORIZON))
