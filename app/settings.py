@@ -154,9 +154,9 @@ def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> S
     except (OSError, tomllib.TOMLDecodeError) as why:
         raise SiteError(f"The configuration {file} cannot be read: {why}") from why
     for key, value in environ.items():
-        section, found, name = key.removeprefix("LEASEHOLD_").lower().partition("__")
+        section, found, name = key.removeprefix("LEASEHOLD").lower().partition("__")
         if key.startswith("LEASEHOLD_") and found:
-            target = raw.setdefault(section, {}) if section else raw
+            target = raw.setdefault(section.removeprefix("_"), {}) if section else raw
             target[name] = value
     settings = _build(Settings, raw, str(file))
     _check(settings)

@@ -1,12 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Is anything due? Every idle pass asks again and again, with the bare driver: importing the rest costs far more."""
+"""Is anything due? Every idle pass asks again and again, and says that it ran, with the bare driver: importing the
+rest costs far more."""
 
 from __future__ import annotations
 
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from app.db import revision
+from app.db.away import is_away
+from app.domain.errors import SiteError
 
 # Wide on purpose: it may say yes where `resource.due` then finds nothing (needs unmet), never the reverse.
 RESOURCES = """
@@ -21,19 +26,26 @@ WHERE r.pass_name = {worker} AND r.want <> r.have
 LIMIT 1"""
 # One SELECT for each way out of a state, each on the index (state, start_at).
 RESERVATIONS = """
-SELECT 1 FROM reservation WHERE state = 'requested' AND (hold_until <= {now} OR cancel_requested_at IS NOT NULL)
+SELECT 1 FROM reservation WHERE state = 'requested' AND (retry_at IS NULL OR retry_at <= {now})
+  AND (hold_until <= {now} OR cancel_requested_at IS NOT NULL)
 UNION ALL
-SELECT 1 FROM reservation WHERE state = 'approved' AND (start_at <= {soon} OR cancel_requested_at IS NOT NULL)
+SELECT 1 FROM reservation WHERE state = 'approved' AND (retry_at IS NULL OR retry_at <= {now})
+  AND (start_at <= {soon} OR cancel_requested_at IS NOT NULL)
 UNION ALL
 SELECT 1 FROM reservation WHERE state IN ('building', 'ready', 'suspended')
-  AND (end_at <= {now} OR cancel_requested_at IS NOT NULL)
+  AND (retry_at IS NULL OR retry_at <= {now}) AND (end_at <= {now} OR cancel_requested_at IS NOT NULL)
 UNION ALL
-SELECT 1 FROM reservation v WHERE state = 'building' AND NOT EXISTS
+SELECT 1 FROM reservation v WHERE state = 'building' AND (retry_at IS NULL OR retry_at <= {now}) AND NOT EXISTS
   (SELECT 1 FROM resource r WHERE r.reservation_id = v.id AND r.have <> 'present')
 UNION ALL
-SELECT 1 FROM reservation v WHERE state = 'ending' AND NOT EXISTS
+SELECT 1 FROM reservation v WHERE state = 'ending' AND (retry_at IS NULL OR retry_at <= {now}) AND NOT EXISTS
   (SELECT 1 FROM resource r WHERE r.reservation_id = v.id AND r.have <> 'absent')
 LIMIT 1"""
+RUN = """
+INSERT INTO pass_run (pass_name, started_at, finished_at, worked, failed)
+VALUES ({worker}, {started}, {now}, {worked}, {failed})
+ON CONFLICT (pass_name) DO UPDATE SET started_at = excluded.started_at, finished_at = excluded.finished_at,
+  worked = excluded.worked, failed = excluded.failed"""
 
 
 # Seconds between two looks. On SQLite a look takes some ten microseconds, less than waking up for it does;
@@ -42,16 +54,18 @@ SQLITE_EVERY_S, POSTGRESQL_EVERY_S = 0.25, 1.0
 
 
 class Look:
-    """One open connection that answers whether a pass has something to do; a context manager.
+    """One open connection that answers whether a pass has something to do, and notes that it ran; a context manager.
 
-    `url` as in the settings; it may be asked every `every_s` seconds. Any error of the driver is the caller's to
-    handle: the database may be away.
+    `url` as in the settings; it may be asked every `every_s` seconds. SiteError when the schema is not this release's.
+    Any error of the driver is the caller's to handle: the database may be away.
     """
 
     def __init__(self, url: str) -> None:
         if url.startswith("sqlite:///"):
             path = url.removeprefix("sqlite:///")
             self._connection: Any = sqlite3.connect(path, timeout=20, isolation_level=None)
+            # The one thing that is written here may be lost in a power cut: no reason to wait for the disk.
+            self._connection.execute("PRAGMA synchronous=NORMAL")
             self._moment, mark = _sqlite_time, ":{}"
             self.every_s = SQLITE_EVERY_S
         else:
@@ -63,8 +77,13 @@ class Look:
             self._connection = psycopg.connect(plain, autocommit=True, connect_timeout=10, options=options)
             self._moment, mark = _same, "%({})s"
             self.every_s = POSTGRESQL_EVERY_S
-        names = {name: mark.format(name) for name in ("worker", "now", "soon")}
+        parameters = ("worker", "now", "soon", "started", "worked", "failed")
+        names = {name: mark.format(name) for name in parameters}
         self._reservations, self._resources = RESERVATIONS.format(**names), RESOURCES.format(**names)
+        self._run = RUN.format(**names)
+        if lack := revision.lack(self._revision()):
+            self._connection.close()
+            raise SiteError(lack)
 
     def __enter__(self) -> Look:
         return self
@@ -79,6 +98,21 @@ class Look:
         query = self._reservations if pass_name == "schedule" else self._resources
         values = {"worker": pass_name, "now": self._moment(now), "soon": self._moment(now + lead)}
         return self._connection.execute(query, values).fetchone() is not None
+
+    def note_run(self, pass_name: str, started: datetime, worked: int, failed: int) -> None:
+        """Write that the pass, at work since `started`, is well now: the heartbeat, in place of the one before."""
+        values = {"worker": pass_name, "worked": worked, "failed": failed}
+        values |= {"started": self._moment(started), "now": self._moment(datetime.now(UTC))}
+        self._connection.execute(self._run, values)
+
+    def _revision(self) -> str | None:
+        try:
+            found = self._connection.execute(revision.FOUND).fetchone()
+        except Exception as why:
+            if is_away(why):
+                raise
+            return None
+        return str(found[0]) if found else None
 
 
 def _sqlite_time(value: datetime) -> Any:

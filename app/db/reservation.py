@@ -84,6 +84,8 @@ class Reservation(Base):
     request_key: Mapped[str | None] = mapped_column(String(64))
     # Why it is not further yet: one sentence, written by every schedule pass that looks at it.
     why: Mapped[str | None] = mapped_column(String(2000))
+    # Not looked at before, after the schedule pass could not take it further.
+    retry_at: Mapped[datetime | None] = mapped_column(Utc)
 
     owner: Mapped[Account] = relationship(foreign_keys=owner_id, lazy="joined")
     nodes: Mapped[list[Node]] = relationship(cascade="all, delete-orphan", order_by="Node.position")

@@ -226,6 +226,29 @@ def want_absent(session: Session, reservation_id: int) -> None:
     )
 
 
+def drop_unneeded(session: Session) -> None:
+    """Want no more of the shared things that nobody needs and that never came to be, or fail now.
+
+    Those that are there stay: a golden image is kept for the next cluster, however long that takes.
+    """
+    user = aliased(Resource)
+    is_needed = exists().where(
+        Need.needs_id == Resource.id, Need.resource_id == user.id, user.want == "present"
+    )
+    session.execute(
+        update(Resource)
+        .where(
+            Resource.reservation_id.is_(None),
+            Resource.want == "present",
+            Resource.have != "present",
+            or_(Resource.present_at.is_(None), Resource.failures > 0),
+            ~is_needed,
+        )
+        .values(want="absent", error_code=None, error_message=None, why=None, **dict(AFRESH))
+        .execution_options(synchronize_session=False)
+    )
+
+
 def of_reservation(session: Session, reservation_id: int) -> Sequence[Resource]:
     """All rows of one reservation in the order they were laid out."""
     return session.scalars(
@@ -337,3 +360,39 @@ def backlog(session: Session, now: datetime) -> dict[str, Backlog]:
         .group_by(r.pass_name)
     )
     return {name: Backlog(total, failing, leased) for name, total, failing, leased in session.execute(query)}
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A step that is not done yet, and since when it could have been worked on."""
+
+    label: str
+    host: str
+    reservation_id: int | None
+    since: datetime
+
+
+def oldest_waiting(session: Session) -> dict[str, Waiting]:
+    """Pass name -> the step that has waited longest to be made or removed; repairs are not among them.
+
+    It waits from its first claim, or, where nobody has claimed it yet, from when its cluster began to be built or
+    ended.
+    """
+    r, v = Resource, Reservation
+    since = case(
+        (r.want == "absent", func.coalesce(r.removal_at, v.ending_at)),
+        (r.present_at.is_(None), func.coalesce(r.started_at, v.building_at)),
+    ).label("since")
+    open_ones = (
+        select(r.pass_name, r.label, Host.name.label("host"), r.reservation_id, since, r.id)
+        .join(Host, Host.id == r.host_id)
+        .outerjoin(v, v.id == r.reservation_id)
+        .where(r.want != r.have)
+        .subquery()
+    )
+    c = open_ones.c
+    rank = func.row_number().over(partition_by=c.pass_name, order_by=(c.since, c.id)).label("rank")
+    ranked = select(c.pass_name, c.label, c.host, c.reservation_id, c.since, rank).where(c.since.is_not(None))
+    numbered = ranked.subquery()
+    query = select(*list(numbered.c)[:5]).where(numbered.c.rank == 1)
+    return {found[0]: Waiting(*found[1:]) for found in session.execute(query)}

@@ -10,6 +10,7 @@ from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException
 
+from app.db.away import is_away
 from app.domain.errors import Conflict, InvalidRequest, NoRoom, NotAllowed, NotFound, SiteError
 from app.web import visit
 from app.web.headers import request_id
@@ -81,6 +82,8 @@ def _site(why: SiteError) -> ResponseReturnValue:
 
 
 def _away(why: OperationalError | InterfaceError) -> ResponseReturnValue:
+    if not is_away(why):
+        return _bug(why)
     current_app.logger.error("%s database: %s", request_id(), " ".join(str(why.orig).split()))
     visit.forget_visitor()
     message = (

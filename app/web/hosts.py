@@ -25,9 +25,12 @@ def volumes() -> ResponseReturnValue:
 
 
 def workers() -> ResponseReturnValue:
-    """Each pass: when it last did something, and what is left for it to do."""
+    """Each pass: its last run and what came of it, what is left for it to do, and what waits longest."""
     session, now = visit.reading(), visit.now()
     runs = {run.pass_name: run for run in pass_run.latest(session)}
-    left = resource.backlog(session, now)
-    passes = [(name, runs.get(name), left.get(name)) for name in pass_run.PASSES]
+    left, oldest = resource.backlog(session, now), resource.oldest_waiting(session)
+    late = pass_run.overdue(runs.values(), now)
+    passes = [
+        (name, runs.get(name), left.get(name), oldest.get(name), name in late) for name in pass_run.PASSES
+    ]
     return render_template("admin/workers.html", passes=passes, now=now)

@@ -12,6 +12,7 @@ from pathlib import Path
 from flask import Flask, url_for
 from markupsafe import Markup
 
+from app.db import pass_run
 from app.web import visit, words
 from app.web.steps import Standing
 
@@ -28,6 +29,7 @@ def register(app: Flask) -> None:
     app.add_template_filter(state, "state")
     app.add_template_filter(badge, "badge")
     app.add_template_global(asset, "asset")
+    app.add_template_global(alarm, "alarm")
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
 
@@ -68,6 +70,12 @@ def _hash(name: str) -> str:
 def asset(name: str) -> str:
     """The address of a static file, which changes with its content: browsers may keep it for long."""
     return url_for("static", filename=name, v=_hash(name))
+
+
+def alarm() -> str | None:
+    """What is wrong with the passes, for the banner; None when all of them run."""
+    late = pass_run.overdue(pass_run.latest(visit.reading()), visit.now())
+    return words.overdue(late, visit.now()) if late else None
 
 
 def _time(moment: datetime, text: str) -> Markup:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -124,6 +125,14 @@ def _building(row: Reservation, progress: Progress, now: datetime) -> str:
     if step.retry_at is not None:
         return f"{so_far} One waits to be tried again {away(step.retry_at, now)}: {step.label}."
     return f"{so_far} Now: {step.label}, {duration(step.seconds)} so far. You can close this page; building goes on."
+
+
+def overdue(late: Mapping[str, datetime | None], now: datetime) -> str:
+    """The alarm that passes do not run: their names, each with its last sign of life."""
+    told = [
+        f"{name} ({'never' if last is None else f'last {away(last, now)}'})" for name, last in late.items()
+    ]
+    return f"Passes do not run: {', '.join(told)}. Nothing is built or taken down by them."
 
 
 def next_event(row: Reservation, now: datetime) -> tuple[str, datetime] | None:

@@ -24,7 +24,7 @@ from app.db.site import Host
 from app.domain.slot import Slot
 from app.settings import Network, Settings
 from tests.factories import NOW, book, make_account, make_resource, make_site
-from workers.engine.advance import Laid, advance
+from workers.engine.advance import AGAIN, Laid, advance
 from workers.plan.layout import Row
 
 LEASE = timedelta(seconds=60)
@@ -200,6 +200,68 @@ def test_with_no_number_free_it_waits_and_says_so(database: Database, booked: in
     with database.reading() as session:
         row = session.get_one(Reservation, booked)
         assert (row.state, row.why) == ("approved", "Waits for a free network ID.")
+
+
+def test_what_cannot_go_on_is_left_alone_for_a_while(
+    database: Database, database_url: str, booked: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tries = []
+
+    def broken(row: Reservation, *_: object) -> Laid:
+        tries.append(row.id)
+        raise RuntimeError("no such roll")
+
+    with time_machine.travel(NOW, tick=False) as clock, Look(database_url) as look:
+        for _ in range(3):
+            advance(database, Settings(), broken)
+            assert not look.is_due("schedule", timedelta(0))
+        clock.shift(AGAIN)
+        assert look.is_due("schedule", timedelta(0))
+        advance(database, Settings(), broken)
+        assert tries == [booked] * 2
+        assert capsys.readouterr().err.count("RuntimeError: no such roll") == 1, "one traceback for one cause"
+        clock.shift(AGAIN)
+        go(database)
+    with database.reading() as session:
+        row = session.get_one(Reservation, booked)
+        assert (row.state, row.why, row.retry_at) == ("building", None, None)
+
+
+def test_a_shared_thing_that_failed_is_given_up_with_the_last_cluster_that_needs_it(
+    database: Database, booked: int
+) -> None:
+    image = Row("st1", "image", "compute-1", "image", {}, is_shared=True)
+    other = Row("st1", "image", "frontend-1", "image", {}, is_shared=True)
+
+    def with_images(row: Reservation, *_: object) -> Laid:
+        volume = Row("st1", "file", f"lh{row.id}-root", "volume", {}, (image.key, other.key))
+        return Laid([image, other, volume], "ssh-ed25519 AAAA")
+
+    def wanted() -> dict[str, str]:
+        with database.reading() as session:
+            shared = session.scalars(select(Resource).where(Resource.reservation_id.is_(None)))
+            return {row.name: row.want for row in shared}
+
+    def cancel(reservation_id: int) -> None:
+        with database.writing() as session:
+            session.get_one(Reservation, reservation_id).cancel_requested_at = NOW
+        advance(database, Settings(), with_images)
+
+    with database.reading() as session:
+        owner = session.get_one(Reservation, booked).owner
+    second = book(database, owner, name="second")
+    decide.approve(
+        database, Settings(), make_account(database, "dora", "cluster_provider"), second, 1, now=NOW
+    )
+    advance(database, Settings(), with_images)
+    claimed(database, "image")
+    settle(database, "compute-1", "unknown", failures=7, error_code="image_failed", retry_at=NOW + HOUR)
+    settle(database, "frontend-1", "present", present_at=NOW)
+    cancel(booked)
+    assert wanted() == {"compute-1": "present", "frontend-1": "present"}, "the second still needs both"
+    cancel(second)
+    assert wanted() == {"compute-1": "absent", "frontend-1": "present"}
+    assert claimed(database, "image") == ["compute-1"]
 
 
 def test_what_fails_on_one_leaves_the_other_alone(database: Database, booked: int) -> None:

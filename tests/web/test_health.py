@@ -14,15 +14,18 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import text as sql
 
 from app import create_app
+from app.db.pass_run import PASSES
+from app.db.revision import VERSIONS, newest_revision
 from app.domain.errors import SiteError
 from app.settings import Settings, Web
 from app.web import home
-from app.web.health import VERSIONS, newest_revision
 from tests.browse import Visitor
+from tests.factories import make_run
 from tests.web.conftest import Site, served, settings_for
 
 
-def test_a_site_at_this_releases_schema_is_ready(site: Site):
+def test_a_site_at_this_releases_schema_whose_passes_run_is_ready(site: Site):
+    make_run(site.database, *PASSES)
     visitor = Visitor(site.base)
     assert (visitor.get("/healthz").status_code, visitor.get("/healthz").text) == (200, "ok\n")
     assert (visitor.get("/readyz").status_code, visitor.get("/readyz").text) == (200, "ready\n")
@@ -43,6 +46,19 @@ def test_another_schema_is_not_ready_and_the_answer_says_what_to_run(site: Site)
         f"The schema is at abcdef, this release needs {newest_revision()}: leasehold db upgrade"
         in answer.text
     )
+
+
+def test_passes_that_do_not_run_are_named_and_the_site_is_not_ready(site: Site):
+    visitor = Visitor(site.base)
+    assert visitor.get("/readyz").status_code == 503
+    make_run(site.database, *PASSES)
+    make_run(site.database, "storage", ago_s=181)
+    make_run(site.database, "image", ago_s=170)
+    answer = visitor.get("/readyz")
+    assert answer.status_code == 503
+    assert "Passes do not run: storage (last 3 min ago)." in answer.text
+    assert "cron" in answer.text
+    assert visitor.get("/healthz").status_code == 200, "the pages themselves are well"
 
 
 def test_an_empty_database_is_not_ready(empty_database_url: str, tmp_path: Path):

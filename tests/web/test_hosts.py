@@ -8,9 +8,9 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.db import pass_run
+from app.db.pass_run import PASSES
 from app.db.reservation import Reservation
-from tests.factories import book_now, make_resource
+from tests.factories import book_now, make_resource, make_run
 from tests.web.conftest import Site
 from tests.web.test_reservation import text
 
@@ -53,13 +53,31 @@ def test_all_volumes_are_on_one_page_with_owner_size_target_and_host(site: Site)
 def test_workers_show_their_last_run_and_what_is_left(site: Site):
     number = book_now(site.database, site.accounts["anna"])
     now = datetime.now(UTC)
+    make_run(site.database, "network", ago_s=10, worked=5, failed=1)
+    make_run(site.database, "storage", ago_s=200)
     with site.database.writing() as session:
-        pass_run.note(session, "network", now - timedelta(seconds=14), now - timedelta(seconds=10), 5, 1)
-    make_resource(site.database, site.hosts["gw1"], number, "vxlan")
-    make_resource(site.database, site.hosts["c1"], number, "vxlan", have="unknown", error_code="timeout")
+        session.get_one(Reservation, number).building_at = now - timedelta(minutes=3)
+    make_resource(site.database, site.hosts["gw1"], number, "vxlan", label="the first link")
+    failing: dict[str, Any] = {"have": "unknown", "error_code": "timeout", "label": "the failing link"}
+    begun = now - timedelta(minutes=4)
+    make_resource(site.database, site.hosts["c1"], number, "vxlan", started_at=begun, **failing)
     leased: dict[str, Any] = {"lease_owner": "x", "lease_until": now + timedelta(minutes=1)}
     make_resource(site.database, site.hosts["c2"], number, "vxlan", have="unknown", **leased)
     make_resource(site.database, site.hosts["c2"], number, "vxlan", have="present")
     page = text(site.visitor("otto").get("/admin/workers").text)
-    assert re.search(r"network .* UTC \(1\d s ago\) 4.0 s 5 1 3 1 ! 1", page)
-    assert re.search(r"machine never – – – 0 0 0", page)
+    done = r"network [^!]* UTC \(1\d s ago, after 55 s\) 5 done, 1 failed"
+    assert re.search(done + r" 3 1 ! 1 the failing link on c1 \(4 min ago\)", page)
+    assert re.search(r"storage ! late .* UTC \(3 min ago, after 55 s\) nothing to do 0 0 0 –", page)
+    assert re.search(r"machine ! late never – 0 0 0 –", page)
+
+
+def test_staff_are_alarmed_on_every_page_while_passes_do_not_run(site: Site):
+    make_run(site.database, *PASSES)
+    make_run(site.database, "machine", ago_s=600)
+    for name, pages in (("otto", ("/", "/admin/hosts")), ("carla", ("/", "/reservations", "/nowhere"))):
+        for path in pages:
+            page = text(site.visitor(name).get(path).text)
+            assert "Passes do not run: machine (last 10 min ago)." in page, (name, path)
+    assert "do not run" not in site.visitor("anna").get("/").text, "it is not for her to mend"
+    make_run(site.database, "machine")
+    assert "do not run" not in site.visitor("otto").get("/").text

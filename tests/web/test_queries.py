@@ -60,16 +60,16 @@ def fill(site: Site, rows: int) -> int:
 
 # Path -> the most statements it may take.
 PAGES = {
-    "/": 5,
-    "/reservations": 2,
-    "/reservations/{}": 8,
+    "/": 6,
+    "/reservations": 3,
+    "/reservations/{}": 9,
     "/reservations/{}/live": 5,
-    "/reservations/{}/history": 3,
-    "/reservations/{}/cancel": 3,
-    "/admin/approvals": 6,
-    "/admin/hosts": 3,
-    "/admin/volumes": 2,
-    "/admin/workers": 3,
+    "/reservations/{}/history": 4,
+    "/reservations/{}/cancel": 4,
+    "/admin/approvals": 7,
+    "/admin/hosts": 4,
+    "/admin/volumes": 3,
+    "/admin/workers": 5,
 }
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ipaddress
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from app.db import event, ledger, resource, site
+from app.db.away import is_away
 from app.db.base import Database
 from app.db.reservation import Reservation
 from app.db.resource import PASS_OF_OP, Need, Resource
@@ -37,6 +39,8 @@ LayOut = Callable[[Reservation, dict[int, Host], int, int], Laid]
 ACTOR = "pass:schedule"
 # So many past builds are looked at for the lead time.
 HISTORY = 200
+# How long a reservation that could not be taken further is left alone: what it waits for takes longer than that.
+AGAIN = timedelta(seconds=10)
 
 
 def advance(
@@ -50,30 +54,35 @@ def advance(
     with database.reading() as session:
         now = clock()
         lead = timing.lead(_past_builds(session), settings.booking.lead_s)
-        ids = session.scalars(_candidates(now + lead)).all()
+        ids = session.scalars(_candidates(now, now + lead)).all()
     moved = failed = 0
     for reservation_id in ids:
         try:
             while _advance_one(database, settings, lay_out, reservation_id, lead, clock):
                 moved += 1
         except Exception as why:
+            if is_away(why):
+                raise
             failed += 1
             with database.writing() as session:
                 row = session.get_one(Reservation, reservation_id)
+                row.retry_at = clock() + AGAIN
                 text = f"The schedule pass failed on it: {why}"[:2000]
                 if row.why != text:
+                    traceback.print_exception(why)  # cron mails it, once for each cause
                     row.why = text
                     event.record(session, clock(), ACTOR, "bug", text, reservation_id=reservation_id)
     return moved, failed
 
 
-def _candidates(soon: datetime) -> Select[int]:
+def _candidates(now: datetime, soon: datetime) -> Select[int]:
     """The reservations whose state may have to change by `soon`; `next_state` decides."""
     r = Reservation
     return (
         select(r.id)
         .where(
             r.state.in_(LIVE),
+            or_(r.retry_at.is_(None), r.retry_at <= now),
             or_(r.start_at <= soon, r.hold_until <= soon, r.cancel_requested_at.is_not(None)),
         )
         .order_by(r.id)
@@ -105,7 +114,8 @@ def _advance_one(
         state = next_state(standing, haves, now)
         if state == row.state:
             return False
-        if state == "building" and not _build(session, settings, lay_out, row, now):
+        if state == "building" and not _build(session, settings, lay_out, row):
+            row.retry_at = now + AGAIN
             return False
         _enter(session, row, state, now)
     step("schedule.advance.after")
@@ -115,6 +125,7 @@ def _advance_one(
 def _enter(session: Session, row: Reservation, state: str, now: datetime) -> None:
     if state == "ending":
         resource.want_absent(session, row.id)
+        resource.drop_unneeded(session)
     if state in FINAL:
         ledger.release(session, row.id, now)
         site.give_back(session, row.id)
@@ -123,11 +134,11 @@ def _enter(session: Session, row: Reservation, state: str, now: datetime) -> Non
         setattr(row, stamp, now)
     event.record(session, now, ACTOR, state, f"{row.state} -> {state}", reservation_id=row.id)
     row.state = state
-    row.why = None
+    row.why = row.retry_at = None
     row.version += 1
 
 
-def _build(session: Session, settings: Settings, lay_out: LayOut, row: Reservation, now: datetime) -> bool:
+def _build(session: Session, settings: Settings, lay_out: LayOut, row: Reservation) -> bool:
     """Take the numbers the cluster needs and write its resource rows; False, with `why`, when a number is missing."""
     net = settings.network
     first, last = (int(ipaddress.IPv4Address(end)) for end in (net.public_first, net.public_last))

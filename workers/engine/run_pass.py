@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from sqlalchemy.orm import Session
 
-from app.db import event, pass_run, resource
+from app.db import event, resource
 from app.db.base import Database
 from app.db.resource import Resource
 from app.db.site import Host
@@ -82,7 +82,6 @@ class Pass:
         """Work until `is_over()` or until nothing is due and nothing is under way. Returns what was done."""
         under_way: dict[Future[Answer | None], Batch] = {}
         self.tally = Tally()
-        started = self.clock()
         with ThreadPoolExecutor(MOST_HOSTS, thread_name_prefix=self.name) as pool:
             while True:
                 if not is_over():
@@ -97,10 +96,6 @@ class Pass:
                 done, _ = wait(under_way, timeout=LOOK_S, return_when=FIRST_COMPLETED)
                 for future in done:
                     self._settle(under_way.pop(future), future)
-        if self.tally.worked or self.tally.failed:
-            with self.database.writing() as session:
-                tally = self.tally
-                pass_run.note(session, self.name, started, self.clock(), tally.worked, tally.failed)
         return self.tally
 
     def _claim(self, busy: Iterable[int]) -> list[Batch]:

@@ -14,10 +14,10 @@ from workers.engine import secrets
 from workers.engine.advance import advance
 from workers.engine.blueprint import Blueprint
 from workers.engine.hosts import Connections
-from workers.engine.run_pass import Pass
+from workers.engine.run_pass import Pass, Tally
 
 
-def open_turn(settings: Settings, name: str) -> Callable[[Callable[[], bool]], object]:
+def open_turn(settings: Settings, name: str) -> Callable[[Callable[[], bool]], Tally]:
     """A function that does what is due for the pass `name`; its argument says whether the pass's time is over.
 
     It keeps the database engine and the connections to hosts from one turn to the next.
@@ -25,7 +25,7 @@ def open_turn(settings: Settings, name: str) -> Callable[[Callable[[], bool]], o
     database = Database(settings.database)
     if name == "schedule":
         blueprint = Blueprint(settings)
-        return lambda is_over: advance(database, settings, blueprint.lay_out)
+        return lambda is_over: Tally(*advance(database, settings, blueprint.lay_out))
     reveal = partial(secrets.derive, secrets.load_site_key(Path(settings.site_key_file)))
     open_door = partial(Connections, identity=Path(settings.ssh_key_file), reveal=reveal)
     return Pass(database, settings, name, open_door).run
