@@ -8,7 +8,9 @@ import ipaddress
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
+from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from app.db import ledger, site
@@ -112,18 +114,29 @@ def _stock(
         if only is None or host_id in only:
             roles.setdefault(host_id, set()).add(role)
     rows = site.capacities(session, roles)
-    have = _pools(settings)
-    ratios = settings.booking
-    for row in rows:
-        have[row.id, "vcpu"] = int(row.vcpus * ratios.vcpu_ratio)
-        have[row.id, "memory_mib"] = int(row.memory_mib * ratios.memory_ratio)
-        have[row.id, "disk_mib"] = row.disk_mib
-        have[row.id, "bandwidth_mbit"] = NOT_COUNTED if row.bandwidth_mbit is None else row.bandwidth_mbit
+    have = _amounts(settings, rows)
     candidates = [Candidate(row.id, row.name, frozenset(roles[row.id]), frozenset(row.tags)) for row in rows]
     taken = ledger.taken(session, slot, now, only, without)
     if only is not None:
         taken += ledger.taken_of_pools(session, slot, now)
     return Stock(candidates, have, taken + _maintenance(session, slot, have), POOLS)
+
+
+def capacity(session: Session, settings: Settings) -> dict[tuple[int | str, str], int]:
+    """All that the site lends, by (host id or SITE, resource)."""
+    ids = {host_id for host_id, _ in site.roster(session)}
+    return _amounts(settings, site.capacities(session, ids))
+
+
+def _amounts(settings: Settings, hosts: Sequence[Row[*tuple[Any, ...]]]) -> dict[tuple[int | str, str], int]:
+    have = _pools(settings)
+    ratios = settings.booking
+    for row in hosts:
+        have[row.id, "vcpu"] = int(row.vcpus * ratios.vcpu_ratio)
+        have[row.id, "memory_mib"] = int(row.memory_mib * ratios.memory_ratio)
+        have[row.id, "disk_mib"] = row.disk_mib
+        have[row.id, "bandwidth_mbit"] = NOT_COUNTED if row.bandwidth_mbit is None else row.bandwidth_mbit
+    return have
 
 
 def _some(roster: Sequence[tuple[int, str]], look: Mapping[str, int], point: int) -> set[int]:

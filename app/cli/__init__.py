@@ -19,6 +19,7 @@ ELSEWHERE = {
     ("pass", "image"): "workers.image",
     ("pass", "machine"): "workers.machine",
     ("host",): "workers.host",
+    ("simulate",): "workers.simulate",
 }
 
 

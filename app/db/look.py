@@ -13,7 +13,7 @@ from app.db import revision
 from app.db.away import is_away
 from app.domain.errors import SiteError
 
-# Wide on purpose: it may say yes where `resource.due` then finds nothing (needs unmet), never the reverse.
+# Wide on purpose: it may say yes where `resource.DUE` then finds nothing (needs unmet), never the reverse.
 RESOURCES = """
 SELECT 1 FROM resource r JOIN host h ON h.id = r.host_id
 WHERE r.pass_name = {worker} AND r.want <> r.have

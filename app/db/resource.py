@@ -14,10 +14,12 @@ from sqlalchemy import (
     CheckConstraint,
     ForeignKey,
     Index,
+    Integer,
     Select,
     String,
     UniqueConstraint,
     and_,
+    bindparam,
     case,
     exists,
     func,
@@ -113,24 +115,31 @@ class Need(Base):
     needs_id: Mapped[int] = mapped_column(ForeignKey("resource.id", ondelete="CASCADE"), primary_key=True)
 
 
-def due(pass_name: str, now: datetime) -> Select[int]:
-    """The ids of the rows this pass may work on at `now`: a difference, no lease, due, needs met, host sound."""
+def _due() -> Select[int]:
+    """The ids of the rows a pass may work on: a difference, no lease, due, needs met, host sound and not busy."""
     r, other = Resource, aliased(Resource)
+    now = bindparam("now", type_=Utc)
     unmet = exists().where(Need.resource_id == r.id, Need.needs_id == other.id, other.have != "present")
     still_used = exists().where(Need.needs_id == r.id, Need.resource_id == other.id, other.have != "absent")
     return (
         select(r.id)
         .join(Host, Host.id == r.host_id)
         .where(
-            r.pass_name == pass_name,
+            r.pass_name == bindparam("pass_name"),
             r.want != r.have,
             or_(r.retry_at.is_(None), r.retry_at <= now),
             or_(r.lease_until.is_(None), r.lease_until <= now),
             or_(Host.suspect_until.is_(None), Host.suspect_until <= now),
             or_(and_(r.want == "present", ~unmet), and_(r.want == "absent", ~still_used)),
+            r.host_id.not_in(bindparam("busy", type_=Integer, expanding=True)),
         )
         .order_by(r.host_id, r.id)
+        .with_for_update(skip_locked=True, of=r)
     )
+
+
+# Made once: making it costs more than running it, and every pass asks it all the time.
+DUE = _due()
 
 
 def claim(
@@ -148,42 +157,43 @@ def claim(
     Two passes at once never get the same row: PostgreSQL skips rows another transaction has locked, SQLite lets one
     writer in at a time.
     """
-    query = due(pass_name, now).where(Resource.host_id.not_in(busy_hosts))
-    ids = session.scalars(query.with_for_update(skip_locked=True, of=Resource)).all()
+    ids = session.scalars(DUE, {"pass_name": pass_name, "now": now, "busy": list(busy_hosts)}).all()
     if not ids:
         return []
-    rows = session.scalars(
-        select(Resource).where(Resource.id.in_(ids)).order_by(Resource.host_id, Resource.id)
-    ).all()
+    r = Resource
     room: dict[int, int] = {}
     chosen = []
-    for row in rows:
-        is_first, is_alone = row.host_id not in room, row.op in ALONE
-        left = room.get(row.host_id, BATCH.get(pass_name, 8))
+    for row_id, host_id, op in session.execute(
+        select(r.id, r.host_id, r.op).where(r.id.in_(ids)).order_by(r.host_id, r.id)
+    ):
+        is_first, is_alone = host_id not in room, op in ALONE
+        left = room.get(host_id, BATCH.get(pass_name, 8))
         if left and (is_first or not is_alone):
-            chosen.append(row)
-        room[row.host_id] = 0 if is_alone else max(0, left - 1)
-    session.execute(
-        update(Resource)
-        .where(Resource.id.in_([row.id for row in chosen]))
-        .values(
-            lease_owner=owner,
-            lease_until=now + lease,
-            have=case((Resource.have == "absent", "unknown"), else_=Resource.have),
-            started_at=case(
-                (and_(Resource.want == "present", Resource.started_at.is_(None)), now),
-                else_=Resource.started_at,
-            ),
-            removal_at=case(
-                (and_(Resource.want == "absent", Resource.removal_at.is_(None)), now),
-                else_=Resource.removal_at,
-            ),
-        )
-        .execution_options(synchronize_session=False)
+            chosen.append(row_id)
+        room[host_id] = 0 if is_alone else max(0, left - 1)
+    claimed = session.scalars(CLAIM, {"chosen": chosen, "owner": owner, "until": now + lease, "now": now})
+    return sorted(claimed, key=lambda row: (row.host_id, row.id))
+
+
+CLAIM = (
+    update(Resource)
+    .where(Resource.id.in_(bindparam("chosen", type_=Integer, expanding=True)))
+    .values(
+        lease_owner=bindparam("owner"),
+        lease_until=bindparam("until", type_=Utc),
+        have=case((Resource.have == "absent", "unknown"), else_=Resource.have),
+        started_at=case(
+            (and_(Resource.want == "present", Resource.started_at.is_(None)), bindparam("now", type_=Utc)),
+            else_=Resource.started_at,
+        ),
+        removal_at=case(
+            (and_(Resource.want == "absent", Resource.removal_at.is_(None)), bindparam("now", type_=Utc)),
+            else_=Resource.removal_at,
+        ),
     )
-    for row in chosen:
-        session.refresh(row)
-    return chosen
+    .returning(Resource)
+    .execution_options(synchronize_session=False, populate_existing=True)
+)
 
 
 def settle(session: Session, resource_id: int, owner: str, want: str, values: Mapping[str, Any]) -> bool:

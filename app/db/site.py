@@ -20,7 +20,7 @@ from sqlalchemy import (
     delete,
     select,
 )
-from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+from sqlalchemy.orm import Mapped, Session, mapped_column, raiseload, relationship
 
 from app.db.base import Base, Utc
 from app.domain.slot import Slot
@@ -120,6 +120,12 @@ class Assignment(Base):
 def hosts(session: Session) -> Sequence[Host]:
     """All hosts by name."""
     return session.scalars(select(Host).order_by(Host.name)).all()
+
+
+def by_id(session: Session, ids: Collection[int]) -> dict[int, Host]:
+    """These hosts by id, without their roles."""
+    query = select(Host).where(Host.id.in_(ids)).options(raiseload(Host.roles))
+    return {host.id: host for host in session.scalars(query)}
 
 
 def host_by_name(session: Session, name: str) -> Host | None:

@@ -53,7 +53,7 @@ def advance(
     """
     with database.reading() as session:
         now = clock()
-        lead = timing.lead(_past_builds(session), settings.booking.lead_s)
+        lead = lead_of(session, settings)
         ids = session.scalars(_candidates(now, now + lead)).all()
     moved = failed = 0
     for reservation_id in ids:
@@ -185,7 +185,8 @@ def write_rows(session: Session, rows: Sequence[Row], reservation_id: int) -> No
     session.flush()
 
 
-def _past_builds(session: Session) -> list[float]:
+def lead_of(session: Session, settings: Settings) -> timedelta:
+    """How long before a slot's start building begins now."""
     r = Reservation
     query = (
         select(r.building_at, r.ready_at)
@@ -193,4 +194,5 @@ def _past_builds(session: Session) -> list[float]:
         .order_by(r.id.desc())
         .limit(HISTORY)
     )
-    return [(ready - begun).total_seconds() for begun, ready in session.execute(query) if begun and ready]
+    past_s = [(ready - begun).total_seconds() for begun, ready in session.execute(query) if begun and ready]
+    return timing.lead(past_s, settings.booking.lead_s)

@@ -212,7 +212,7 @@ class _Call:
         lines, secrets = [], set[str]()
         for request in self.requests:
             try:
-                args = _filled(request.args, reveal, secrets)
+                args = filled(request.args, reveal, secrets)
             except Exception as error:  # reveal is the caller's; which request it failed for matters most
                 message = (
                     f"request {request.id} ({request.op}) was not sent: a secret it needs cannot be made"
@@ -297,16 +297,16 @@ class _Call:
             ssh.close([link])
 
 
-def _filled(value: Any, reveal: Callable[[str], str], used: set[str]) -> Any:
+def filled(value: Any, reveal: Callable[[str], str], used: set[str]) -> Any:
     """`value` with each {"secret": NAME} replaced; the secrets put in are added to `used`."""
     if isinstance(value, Mapping):
         if set(value) == {"secret"} and isinstance(value["secret"], str):
             secret = reveal(value["secret"])
             used.add(secret)
             return secret
-        return {key: _filled(item, reveal, used) for key, item in value.items()}
+        return {key: filled(item, reveal, used) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_filled(item, reveal, used) for item in value]
+        return [filled(item, reveal, used) for item in value]
     return value
 
 

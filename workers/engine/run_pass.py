@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from sqlalchemy.orm import Session
 
-from app.db import event, resource
+from app.db import event, resource, site
 from app.db.base import Database
 from app.db.resource import Resource
 from app.db.site import Host
@@ -107,7 +107,7 @@ class Pass:
             by_host: dict[int, list[Resource]] = {}
             for row in rows:
                 by_host.setdefault(row.host_id, []).append(row)
-            hosts = {host_id: session.get_one(Host, host_id) for host_id in by_host}
+            hosts = site.by_id(session, by_host)
             session.expunge_all()
         step(f"{self.name}.claim.after")
         return [
@@ -192,7 +192,7 @@ def _told(seen: Mapping[str, Any]) -> Any:
 
 
 def _settle_host(session: Session, times: Passes, batch: Batch, answer: Answer, now: datetime) -> None:
-    host = session.get_one(Host, batch.host_id)
+    host = site.by_id(session, [batch.host_id])[batch.host_id]
     if answer.failure is not None and answer.failure.code in HOST_FAILURES:
         wait_s = min(times.suspect_most_s, times.suspect_first_s * 2 ** min(host.failures, 20))
         host.failures += 1

@@ -1,0 +1,221 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Whole weeks of a site in simulated time, by the real passes: what was booked is ready, fits, and goes away."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from app.db.base import Database
+from app.db.reservation import Node, Reservation
+from app.db.resource import Resource
+from app.db.site import Host
+from app.domain.capacity import Taken, peaks
+from app.domain.slot import Slot
+from app.settings import Passes, Settings
+from tests.factories import NOW, make_account, make_host
+from workers import simulate
+from workers.engine.blueprint import Blueprint
+from workers.node.ops import OPS
+from workers.node.protocol import Remit
+from workers.simulator import wishes
+from workers.simulator.course import Act, Course, SimulatedClock
+from workers.simulator.hosts import Manner, SimulatedHosts
+from workers.simulator.outcome import Outcome, sum_up
+
+ROLLS = Path(__file__).parents[1] / "data" / "rolls-tiny"
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@pytest.fixture
+def settings(sqlite_url: str, tmp_path: Path) -> Settings:
+    """A site's settings over an empty database; hosts are asked seldom, so that time passes quickly."""
+    key = tmp_path / "site.key"
+    key.touch(0o600)
+    key.write_bytes(bytes(32))
+    return Settings(
+        database=sqlite_url, rolls_dir=str(ROLLS), site_key_file=str(key), passes=Passes(poll_s=30)
+    )
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    made = Database(settings.database)
+    yield made
+    made.close()
+
+
+def fill(database: Database, computes: int, **over: Any) -> None:
+    make_host(database, "gw1", "gateway", vcpus=64, memory_mib=1 << 18)
+    for number in range(1, computes + 1):
+        make_host(database, f"c{number}", "compute", **over)
+    make_host(database, "st1", "storage", "builder", disk_mib=1 << 24)
+
+
+def wish(name: str, start: datetime, length: timedelta, **over: Any) -> dict[str, Any]:
+    return {**wishes.DEFAULTS, "name": name, "start": start, "end": start + length, **over}
+
+
+class Week:
+    """A site whose time passes; `hosts` can be let down meanwhile."""
+
+    def __init__(self, database: Database, settings: Settings, manner: Manner | None = None) -> None:
+        self.database, self.settings, self.clock = database, settings, SimulatedClock(NOW)
+        self.blueprint = Blueprint(settings)
+        with database.reading() as session:
+            names = session.scalars(select(Host.name)).all()
+        remit = Remit(settings.mark, settings.host_dir, tuple(OPS), (settings.network.public_bridge,))
+        self.hosts = SimulatedHosts(names, remit, self.clock, manner or Manner())
+
+    def run(self, asked: list[dict[str, Any]], until: datetime, *acts: Act) -> Outcome:
+        booked, refused = wishes.book(
+            self.database, self.settings, asked, rolls=self.blueprint.rolls, now=NOW
+        )
+        course = Course(self.database, self.settings, self.blueprint.lay_out, self.hosts, self.clock)
+        course.run(until, acts)
+        with self.database.reading() as session:
+            return sum_up(session, self.settings, self.hosts, Slot(NOW, until), booked, refused)
+
+
+def stood(database: Database) -> tuple[dict[tuple[int | str, str], int], dict[tuple[int | str, str], int]]:
+    """The most that machines that really stood took of each host at any instant, and what the hosts have."""
+    with database.reading() as session:
+        rows = session.execute(
+            select(Resource.host_id, Node.vcpus, Node.memory_mib, Resource.started_at, Resource.absent_at)
+            .join(Node, Node.id == Resource.node_id)
+            .where(Resource.op == "domain", Resource.started_at.is_not(None))
+        ).all()
+        hosts = session.scalars(select(Host)).all()
+    taken = [
+        Taken(host_id, resource, amount, begun, gone or NOW + 400 * DAY)
+        for host_id, vcpus, memory, begun, gone in rows
+        if begun
+        for resource, amount in (("vcpu", vcpus), ("memory_mib", memory))
+    ]
+    have: dict[tuple[int | str, str], int] = {(host.id, "vcpu"): host.vcpus for host in hosts}
+    return peaks(taken, Slot(NOW, NOW + 400 * DAY)), have | {
+        (host.id, "memory_mib"): host.memory_mib for host in hosts
+    }
+
+
+def assert_no_host_ever_stood_too_full(database: Database) -> None:
+    most, have = stood(database)
+    assert most
+    assert {key: amount for key, amount in most.items() if amount > have[key]} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_week_of_a_hundred_bookings(database: Database, settings: Settings) -> None:
+    fill(database, 6)
+    chance = random.Random(7)
+    starts = [NOW + timedelta(minutes=chance.randrange(60, 7 * 24 * 60)) for _ in range(100)]
+    asked = [
+        wish(
+            f"vc{number}",
+            start,
+            timedelta(minutes=chance.randrange(60, 12 * 60)),
+            node_count=chance.randrange(1, 5),
+            vcpus=chance.randrange(1, 5),
+        )
+        for number, start in enumerate(starts)
+    ]
+    outcome = Week(database, settings).run(asked, NOW + 9 * DAY)
+    assert len(outcome.booked) + len(outcome.refused) == 100
+    assert len(outcome.booked) > 80
+    assert all(refusal.reasons for refusal in outcome.refused)
+    assert {fate.state for fate in outcome.fates} == {"ended"}
+    assert max(fate.late_s for fate in outcome.fates if fate.late_s is not None) <= 0
+    assert {peak.resource: peak for peak in outcome.peaks if peak.most > peak.have} == {}
+    assert outcome.left == []
+    assert_no_host_ever_stood_too_full(database)
+
+
+def test_what_fails_by_chance_is_tried_again_and_the_same_seed_gives_the_same(
+    database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    fill(database, 2)
+    database.close()
+    outcomes: list[Outcome] = []
+    for seed in (3, 3, 4):
+        copy = tmp_path / f"copy{len(outcomes)}.sqlite"
+        shutil.copy(settings.database.removeprefix("sqlite:///"), copy)
+        there = replace(settings, database=f"sqlite:///{copy}")
+        mine = Database(there.database)
+        asked = [wish(f"vc{n}", NOW + n * HOUR, HOUR, node_count=2) for n in range(1, 3)]
+        outcomes.append(Week(mine, there, Manner(failure_rate=0.3, seed=seed)).run(asked, NOW + DAY))
+        mine.close()
+    first, again, other = outcomes
+    assert first == again
+    assert other.work != first.work
+    assert sum(sum(work.failed.values()) for work in first.work) > 0
+    assert {fate.state for fate in first.fates} == {"ended"}
+    assert first.left == []
+
+
+def test_a_cluster_on_a_host_that_dies_goes_away_as_soon_as_the_host_is_back(
+    database: Database, settings: Settings
+) -> None:
+    fill(database, 1)
+    week = Week(database, settings)
+    c1 = week.hosts.by_name["c1"]
+    outcome = week.run(
+        [wish("vc", NOW + HOUR, 2 * HOUR, node_count=2)],
+        NOW + DAY,
+        Act(NOW + 2 * HOUR, lambda: setattr(c1, "is_up", False)),
+        Act(NOW + 4 * HOUR, lambda: _still(database, "ending")),
+        Act(NOW + 5 * HOUR, c1.reboot),
+    )
+    assert [fate.state for fate in outcome.fates] == ["ended"]
+    assert outcome.left == []
+
+
+def _still(database: Database, state: str) -> None:
+    with database.reading() as session:
+        assert session.scalars(select(Reservation.state)).all() == [state]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_farm_of_a_hundred_nodes_for_a_month(database: Database, settings: Settings) -> None:
+    """R6: the computation farm of the paper, one frontend and a hundred nodes for thirty days."""
+    fill(database, 20)
+    asked = [wish("farm", NOW + 4 * HOUR, 30 * DAY, node_count=100, rolls=["nfs", "slurm"])]
+    outcome = Week(database, settings).run(asked, NOW + 31 * DAY)
+    (farm,) = outcome.fates
+    assert (outcome.refused, farm.state, outcome.left) == ([], "ended", [])
+    assert sum(work.did.get("domain", 0) for work in outcome.work) == 2 * 101
+    assert_no_host_ever_stood_too_full(database)
+
+
+def test_a_class_is_tried_on_a_copy_and_nothing_of_the_site_changes(
+    database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    fill(database, 1)
+    make_account(database)
+    file = tmp_path / "class.toml"
+    file.write_text(
+        '[[booking]]\nname = "class"\nnode_count = 2\ntimes = 2\nevery_days = 7\n'
+        "start = 2026-11-24T09:00:00+01:00\nend = 2026-11-24T12:00:00+01:00\n"
+        '[[booking]]\nname = "huge"\nnode_count = 20\n'
+        "start = 2026-11-24T09:00:00+01:00\nend = 2026-11-24T12:00:00+01:00\n"
+    )
+    outcome = simulate.run(settings, wishes.read(file), now=NOW)
+    assert outcome.booked == ["class-01", "class-02"]
+    (refusal,) = outcome.refused
+    assert refusal.name == "huge"
+    assert any("c1" in reason for reason in refusal.reasons)
+    assert not simulate.is_well(outcome)
+    assert "huge" in simulate.in_words(outcome)
+    assert outcome.left == []
+    with database.reading() as session:
+        assert session.scalars(select(Reservation)).all() == []
