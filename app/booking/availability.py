@@ -112,7 +112,7 @@ def explain(
         return NoRoom(
             refusal.reasons,
             refusal.hosts,
-            _in_the_way(session, account, slot, refusal.hosts, now),
+            in_the_way(session, account, slot, refusal.hosts, now),
             _alternatives(session, settings, wanted, now),
         )
 
@@ -187,9 +187,10 @@ def _largest(stock: Stock, settings: Settings, shape: Shape, most: int, slot: Sl
     return opening.largest(stock, groups_of, most, room.occupied(settings, slot))
 
 
-def _in_the_way(
+def in_the_way(
     session: Session, account: Account, slot: Slot, hosts: tuple[int, ...], now: datetime
 ) -> list[InTheWay]:
+    """Who has something of these hosts (none: of the site's pools) in `slot`, as far as `account` may know."""
     until = ledger.holders(session, slot, now, hosts)
     names = reservation.names_visible(session, account, until)
     clusters = [

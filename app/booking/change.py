@@ -4,34 +4,47 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from app.booking import quota, room
-from app.booking.availability import limits
+from app.booking import quota, room, version
+from app.booking.availability import in_the_way, limits
 from app.db import account as accounts
 from app.db import event, ledger, reservation
 from app.db.account import Account
 from app.db.base import Database
 from app.db.ledger import SITE
 from app.db.reservation import Reservation
-from app.domain.errors import Conflict, InvalidRequest, NoRoom, NotAllowed, NotFound
+from app.domain.capacity import free
+from app.domain.errors import InvalidRequest, NoRoom, NotAllowed, NotFound
 from app.domain.lifecycle import FINAL
 from app.domain.opening import held_until
 from app.domain.quota import Holding
+from app.domain.refusal import InTheWay
 from app.domain.slot import Slot, utc
 from app.settings import Settings
 
 LONGEST_NOTE = 2000
+INSTANT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Latest:
+    """The latest end that `set_end` would take, and who has the cluster's hosts after it; nobody where no slot may be
+    longer."""
+
+    end: datetime
+    in_the_way: tuple[InTheWay, ...] = ()
 
 
 def latest_end(
     database: Database, settings: Settings, account: Account, reservation_id: int, *, now: datetime
-) -> datetime:
-    """The latest end that `set_end` would take: what it holds is free until then, and no slot is longer."""
+) -> Latest:
+    """Until when what the reservation holds is free for it, and who is in the way then, as `account` may know."""
     with database.reading() as session:
-        return _latest_end(session, settings, _mine(session, account, reservation_id), now)
+        return _latest(session, settings, account, _mine(session, account, reservation_id), now)
 
 
 def set_end(
@@ -39,7 +52,7 @@ def set_end(
     settings: Settings,
     account: Account,
     reservation_id: int,
-    version: int,
+    seen: int,
     end: datetime,
     *,
     now: datetime,
@@ -48,11 +61,11 @@ def set_end(
 
     The owner may always shrink it, and extend it until it is approved; after that a cluster provider extends, unless
     the site lets owners (`booking.owner_extends`). NoRoom tells the latest end that is possible; Conflict when it is
-    over or was changed since `version`. In each case nothing is changed.
+    over or was changed since version `seen`. In each case nothing is changed.
     """
     end = utc(end)
     with database.writing(ledger=True) as session:
-        row = _changeable(session, account, reservation_id, version)
+        row = _changeable(session, account, reservation_id, seen)
         if end <= max(row.start_at, now):
             raise InvalidRequest(
                 {"end": "The end must lie ahead, and after the start. To end it now, cancel it."}
@@ -60,16 +73,16 @@ def set_end(
         if end > row.end_at:
             _may_extend(settings, account, row)
             _check_quota(session, settings, account, row.project_id, row, end, now)
-            latest = _latest_end(session, settings, row, now)
-            if end > latest:
-                raise NoRoom([f"Its hosts are free for it until {latest:%Y-%m-%d %H:%M} UTC and no longer."])
+            latest = _latest(session, settings, account, row, now)
+            if end > latest.end:
+                reason = f"Its hosts are free for it until {latest.end:%Y-%m-%d %H:%M} UTC and no longer."
+                raise NoRoom([reason], in_the_way=latest.in_the_way)
         before, row.end_at = row.end_at, end
         row.hold_until = min(row.hold_until, end)
         ledger.set_end(session, row.id, row.start_at, end + room.gap(settings))
         word = "extended" if end > before else "shortened"
-        _changed(
-            session, account, row, word, f"{account.name} {word} it to {end:%Y-%m-%d %H:%M} UTC.", now, before
-        )
+        message = f"{account.name} {word} it to {end:%Y-%m-%d %H:%M} UTC."
+        version.change(session, account, row, word, message, {"end": (before, end)}, now)
 
 
 def give(
@@ -77,7 +90,7 @@ def give(
     settings: Settings,
     account: Account,
     reservation_id: int,
-    version: int,
+    seen: int,
     to: str,
     *,
     now: datetime,
@@ -87,7 +100,7 @@ def give(
     InvalidRequest also where that project's ceilings leave no room for it.
     """
     with database.writing(ledger=True) as session:
-        row = _changeable(session, account, reservation_id, version)
+        row = _changeable(session, account, reservation_id, seen)
         taker = accounts.by_name(session, to)
         if taker is None or not taker.is_active or taker.role == "operator":
             raise InvalidRequest({"owner": f"There is no provider called {to[:64]!r} who could own it."})
@@ -95,10 +108,11 @@ def give(
             raise InvalidRequest({"owner": f"It belongs to {to} already."})
         if taker.project_id != row.project_id:
             _check_quota(session, settings, account, taker.project_id, row, row.end_at, now)
-        row.owner_id, row.project_id = taker.id, taker.project_id
+        before, row.owner, row.project_id = row.owner.name, taker, taker.project_id
         # The key named the request among those of the first owner.
         row.request_key = None
-        _changed(session, account, row, "given", f"{account.name} gave it to {to}.", now)
+        message = f"{account.name} gave it to {to}."
+        version.change(session, account, row, "given", message, {"owner": (before, to)}, now)
 
 
 def note(database: Database, account: Account, reservation_id: int, text: str, *, now: datetime) -> None:
@@ -120,15 +134,13 @@ def _mine(session: Session, account: Account, reservation_id: int) -> Reservatio
     return row
 
 
-def _changeable(session: Session, account: Account, reservation_id: int, version: int) -> Reservation:
+def _changeable(session: Session, account: Account, reservation_id: int, seen: int) -> Reservation:
     row = _mine(session, account, reservation_id)
     if row.state in (*FINAL, "ending") or row.cancel_requested_at is not None:
         state = row.state if row.cancel_requested_at is None else "cancelled"
-        raise Conflict(f"The reservation is {state}: there is nothing left to change.")
-    if row.version != version:
-        raise Conflict(
-            "The reservation was changed since you opened it. Look at it again before you change it."
-        )
+        message = f"The reservation is {state}: there is nothing left to change."
+        raise version.conflict(session, row, seen, message)
+    version.check(session, row, seen)
     return row
 
 
@@ -152,10 +164,12 @@ def _check_quota(
     quota.check(session, settings, account, project_id, wanted, now, replaces=row.id)
 
 
-def _latest_end(session: Session, settings: Settings, row: Reservation, now: datetime) -> datetime:
+def _latest(
+    session: Session, settings: Settings, account: Account, row: Reservation, now: datetime
+) -> Latest:
     longest = row.start_at + limits(settings).length
     if longest <= row.end_at:
-        return row.end_at
+        return Latest(row.end_at)
     gap = room.gap(settings)
     mine = {
         (SITE if one.host_id is None else one.host_id, one.resource): one.amount
@@ -164,18 +178,11 @@ def _latest_end(session: Session, settings: Settings, row: Reservation, now: dat
     }
     more = Slot(row.end_at, longest + gap)
     stock = room.read(session, settings, more, now, without=row.id)
-    return max(row.end_at, held_until(stock.have, stock.taken, mine, more) - gap)
-
-
-def _changed(
-    session: Session,
-    account: Account,
-    row: Reservation,
-    kind: str,
-    message: str,
-    now: datetime,
-    end_before: datetime | None = None,
-) -> None:
-    row.version += 1
-    data = {"end_before": end_before.isoformat(), "end": row.end_at.isoformat()} if end_before else {}
-    event.record(session, now, account.name, kind, message, reservation_id=row.id, data=data)
+    until = held_until(stock.have, stock.taken, mine, more)
+    if until == more.end:
+        return Latest(longest)
+    then = Slot(until, until + INSTANT)
+    left = free(stock.have, stock.taken, then)
+    short = {host for (host, resource), amount in mine.items() if left.get((host, resource), 0) < amount}
+    hosts = tuple(host for host in short if isinstance(host, int))
+    return Latest(max(row.end_at, until - gap), tuple(in_the_way(session, account, then, hosts, now)))

@@ -8,7 +8,8 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from app.db import event, ledger, reservation
+from app.booking import version
+from app.db import ledger, reservation
 from app.db.account import Account
 from app.db.base import Database
 from app.db.reservation import Reservation
@@ -22,17 +23,17 @@ def approve(
     settings: Settings,
     account: Account,
     reservation_id: int,
-    version: int,
+    seen: int,
     *,
     now: datetime,
 ) -> None:
-    """Accept the request as it stands at `version`; its place has been held since it was made.
+    """Accept the request as it stood at version `seen`; its place has been held since it was made.
 
     NotAllowed for anyone but a cluster provider, and for the owner's own where the site forbids that
     (`booking.own_approval`); Conflict when it is no longer open or was changed meanwhile.
     """
     with database.writing(ledger=True) as session:
-        row = _open_request(session, account, reservation_id, version, now)
+        row = _open_request(session, account, reservation_id, seen, now)
         if row.owner_id == account.id and not settings.booking.own_approval:
             raise NotAllowed(
                 "This request is your own, and at this site nobody approves their own (booking.own_approval):"
@@ -43,14 +44,14 @@ def approve(
 
 
 def reject(
-    database: Database, account: Account, reservation_id: int, version: int, reason: str, *, now: datetime
+    database: Database, account: Account, reservation_id: int, seen: int, reason: str, *, now: datetime
 ) -> None:
     """Refuse the request with a reason that the service provider reads; what it held is free again."""
     reason = reason.strip()
     if not reason or len(reason) > 2000:
         raise InvalidRequest({"reason": "Say why in 1 to 2,000 characters: the service provider reads it."})
     with database.writing(ledger=True) as session:
-        row = _open_request(session, account, reservation_id, version, now)
+        row = _open_request(session, account, reservation_id, seen, now)
         _decide(session, row, account, "rejected", reason, now)
         row.why = None
         row.ended_at = now
@@ -72,19 +73,12 @@ def cancel(database: Database, account: Account, reservation_id: int, *, now: da
             raise Conflict(f"The reservation is {row.state} already; there is nothing to cancel.")
         if row.cancel_requested_at is None:
             row.cancel_requested_at = now
-            row.version += 1
-            event.record(
-                session,
-                now,
-                account.name,
-                "cancel",
-                f"{account.name} cancelled.",
-                reservation_id=reservation_id,
-            )
+            message = f"{account.name} cancelled."
+            version.change(session, account, row, "cancel", message, {"cancelled": (None, now)}, now)
 
 
 def _open_request(
-    session: Session, account: Account, reservation_id: int, version: int, now: datetime
+    session: Session, account: Account, reservation_id: int, seen: int, now: datetime
 ) -> Reservation:
     if account.role != "cluster_provider":
         raise NotAllowed("Only a cluster provider decides on requests.")
@@ -92,19 +86,20 @@ def _open_request(
     if row is None:
         raise NotFound("There is no such reservation.")
     if row.state != "requested" or row.cancel_requested_at is not None or row.hold_until <= now:
-        raise Conflict(f"The request is no longer open: it is {row.state}. Nothing was changed.")
-    if row.version != version:
-        raise Conflict("The request was changed since you opened it. Look at it again before you decide.")
+        state = "cancelled" if row.cancel_requested_at is not None else row.state
+        state = "expired" if state == "requested" else state
+        message = f"The request is no longer open: it is {state}. Nothing was changed now."
+        raise version.conflict(session, row, seen, message)
+    version.check(session, row, seen)
     return row
 
 
 def _decide(
     session: Session, row: Reservation, account: Account, state: str, reason: str | None, now: datetime
 ) -> None:
-    row.state = state
+    before, row.state = row.state, state
     row.reason = reason
     row.decided_at = now
     row.decided_by_id = account.id
-    row.version += 1
     message = f"{account.name} {state} the request" + (f": {reason}" if reason else ".")
-    event.record(session, now, account.name, state, message, reservation_id=row.id)
+    version.change(session, account, row, state, message, {"state": (before, state)}, now)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy import JSON, ForeignKey, Index, String, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.db.base import Base, Utc
+from app.domain.refusal import Difference
 
 
 class Event(Base):
@@ -63,3 +64,40 @@ def of_reservation(session: Session, reservation_id: int, limit: int = 100) -> S
     return session.scalars(
         select(Event).where(Event.reservation_id == reservation_id).order_by(Event.id.desc()).limit(limit)
     ).all()
+
+
+def record_version(
+    session: Session,
+    now: datetime,
+    actor: str,
+    kind: str,
+    message: str,
+    *,
+    reservation_id: int,
+    version: int,
+    changed: Mapping[str, tuple[Any, Any]],
+) -> None:
+    """As `record`, for a change that made the reservation's `version`: field -> what it was and what it is."""
+    plain = {field: [_plain(before), _plain(after)] for field, (before, after) in changed.items()}
+    data = {"version": version, "changed": plain}
+    record(session, now, actor, kind, message, reservation_id=reservation_id, data=data)
+
+
+def differences_since(session: Session, reservation_id: int, version: int) -> list[Difference]:
+    """What was changed of the reservation after `version`, the oldest first."""
+    later = (Event.reservation_id == reservation_id, Event.data["version"].as_integer() > version)
+    return [
+        Difference(field, before, after, one.actor, one.at)
+        for one in session.scalars(select(Event).where(*later).order_by(Event.id))
+        for field, (before, after) in one.data["changed"].items()
+    ]
+
+
+def notes(session: Session, reservation_id: int, limit: int = 20) -> Sequence[Event]:
+    """The last notes that people left, the newest first."""
+    mine = (Event.reservation_id == reservation_id, Event.kind == "note")
+    return session.scalars(select(Event).where(*mine).order_by(Event.id.desc()).limit(limit)).all()
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value

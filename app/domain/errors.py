@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from app.domain.refusal import Alternative, InTheWay
+from app.domain.refusal import Alternative, Difference, InTheWay
 
 
 class LeaseholdError(Exception):
@@ -41,7 +41,14 @@ class NoRoom(LeaseholdError):
 
 
 class Conflict(LeaseholdError):
-    """What the caller saw is no longer so (another person decided, the row changed); look again."""
+    """What the caller saw is no longer so (another person decided, the row changed); look again.
+
+    `differences` says what was changed since, by whom and when, the oldest first, as far as it is known.
+    """
+
+    def __init__(self, message: str, differences: Sequence[Difference] = ()) -> None:
+        self.differences = tuple(differences)
+        super().__init__(message)
 
 
 class NotFound(LeaseholdError):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a refusal carries besides its reasons: who is in the way, and what would fit instead."""
+"""What a refusal carries besides its reasons: who is in the way, what would fit instead, what became different."""
 
 from __future__ import annotations
 
@@ -18,6 +18,17 @@ class InTheWay:
     what: str
     name: str | None
     until: datetime
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What somebody did to a field since one looked: times as ISO 8601 text, None where there was or is nothing."""
+
+    field: str
+    before: str | int | None
+    after: str | int | None
+    by: str
+    at: datetime
 
 
 @dataclass(frozen=True)

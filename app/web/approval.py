@@ -13,8 +13,9 @@ from flask.typing import ResponseReturnValue
 from app.booking import decide
 from app.db import reservation, site
 from app.db.reservation import Reservation
-from app.domain.errors import InvalidRequest
+from app.domain.errors import Conflict, InvalidRequest
 from app.web import visit
+from app.web.forms import seen_version
 
 
 def queue() -> ResponseReturnValue:
@@ -22,14 +23,22 @@ def queue() -> ResponseReturnValue:
     return _page()
 
 
-def _page(wrong: dict[int, str] | None = None, status: int = 200) -> ResponseReturnValue:
+def _page(
+    wrong: dict[int, str] | None = None, status: int = 200, conflict: Conflict | None = None
+) -> ResponseReturnValue:
     session, now = visit.reading(), visit.now()
     names = {host.id: host.name for host in site.hosts(session)}
     asked = [(row, _placement(row, names)) for row in reservation.open_requests(session, now)]
     last = reservation.last_decision(session) if not asked else None
     typed = request.form.get("reason", "")
     return render_template(
-        "admin/approvals.html", asked=asked, last=last, wrong=wrong or {}, typed=typed
+        "admin/approvals.html",
+        asked=asked,
+        last=last,
+        wrong=wrong or {},
+        typed=typed,
+        conflict=conflict,
+        decided=(request.view_args or {}).get("reservation_id"),
     ), status
 
 
@@ -46,27 +55,26 @@ def _placement(row: Reservation, names: dict[int, str]) -> dict[str, Any]:
 
 def approve(reservation_id: int) -> ResponseReturnValue:
     """Accept the request as it was shown."""
-    version = _version()
+    version = seen_version(request.form)
     site = visit.site()
-    decide.approve(site.database, site.settings, visit.me(), reservation_id, version, now=visit.now())
+    try:
+        decide.approve(site.database, site.settings, visit.me(), reservation_id, version, now=visit.now())
+    except Conflict as why:
+        return _page(status=409, conflict=why)
     flash("Approved. Building begins in time for the slot.")
     return redirect(url_for("approval.queue"), 303)
 
 
 def reject(reservation_id: int) -> ResponseReturnValue:
     """Refuse the request with a reason."""
-    version, reason = _version(), request.form.get("reason", "")
+    version, reason = seen_version(request.form), request.form.get("reason", "")
     if not all(letter.isprintable() or letter in "\r\n\t" for letter in reason):
         return _page({reservation_id: "The reason holds characters that cannot be shown."}, 422)
     try:
         decide.reject(visit.site().database, visit.me(), reservation_id, version, reason, now=visit.now())
     except InvalidRequest as why:
         return _page({reservation_id: why.fields["reason"]}, 422)
+    except Conflict as why:
+        return _page(status=409, conflict=why)
     flash("Rejected. The reason is on the reservation's page.")
     return redirect(url_for("approval.queue"), 303)
-
-
-def _version() -> int:
-    """The version the form was made from; -1, which no row has, where it is not a number."""
-    typed = request.form.get("version", "")
-    return int(typed) if typed.isascii() and typed.isdigit() and len(typed) < 10 else -1

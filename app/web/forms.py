@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -70,6 +70,12 @@ class NewReservation(FlaskForm):
         again is a new request, and sending the same twice is not."""
         typed = {field.short_name: field.data for field in self if field.short_name != "csrf_token"}
         return hashlib.sha256(json.dumps(typed, sort_keys=True).encode()).hexdigest()
+
+
+def seen_version(form: Mapping[str, str]) -> int:
+    """The version of the reservation the page was made from; -1, which none has, where that is not a number."""
+    text = form.get("version", "")
+    return int(text) if WHOLE.fullmatch(text) else -1
 
 
 def whole_number(text: str) -> int:

@@ -73,14 +73,27 @@ def listing() -> ResponseReturnValue:
 
 def detail(reservation_id: int) -> ResponseReturnValue:
     """One reservation."""
-    row = _find(reservation_id)
-    hosts = {host.id: host.name for host in site.hosts(visit.reading())}
-    return render_template("reservation/detail.html", view=_view(row), row=row, hosts=hosts, now=visit.now())
+    return page(find(reservation_id))
+
+
+def page(row: Reservation, *, note_typed: str = "", note_wrong: str = "") -> str:
+    """Its page, with the note that was typed and could not be taken, if one was."""
+    session = visit.reading()
+    return render_template(
+        "reservation/detail.html",
+        view=_view(row),
+        row=row,
+        hosts={host.id: host.name for host in site.hosts(session)},
+        now=visit.now(),
+        notes=event.notes(session, row.id),
+        note_typed=note_typed,
+        note_wrong=note_wrong,
+    )
 
 
 def live(reservation_id: int) -> ResponseReturnValue:
     """The part of the page that changes by itself; `was` is the state the asking page shows."""
-    view = _view(_find(reservation_id))
+    view = _view(find(reservation_id))
     has_moved = request.args.get("was") != view.row.state
     return render_template(
         "reservation/live.html", view=view, row=view.row, now=visit.now(), has_moved=has_moved
@@ -89,14 +102,14 @@ def live(reservation_id: int) -> ResponseReturnValue:
 
 def history(reservation_id: int) -> ResponseReturnValue:
     """Who or what changed the reservation, when, and why."""
-    row = _find(reservation_id)
+    row = find(reservation_id)
     events = event.of_reservation(visit.reading(), row.id, MOST_EVENTS)
     return render_template("reservation/history.html", row=row, events=events, most=MOST_EVENTS)
 
 
 def steps_csv(reservation_id: int) -> ResponseReturnValue:
     """The steps with their durations, for a table like the one the durations are compared with."""
-    row = _find(reservation_id)
+    row = find(reservation_id)
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
@@ -125,7 +138,7 @@ def steps_csv(reservation_id: int) -> ResponseReturnValue:
 
 def cancel(reservation_id: int) -> ResponseReturnValue:
     """What would go, and the name to be typed; then the end of it."""
-    row = _find(reservation_id)
+    row = find(reservation_id)
     wrong = None
     if request.method == "POST":
         if request.form.get("name", "").strip() == row.name:
@@ -133,13 +146,14 @@ def cancel(reservation_id: int) -> ResponseReturnValue:
             return redirect(url_for("reservation.detail", reservation_id=row.id), 303)
         wrong = f"Type the name exactly: {row.name}"
     disks_gib = sum(node.disk_gib for node in row.nodes) + row.home_gib
-    page = render_template(
+    asked = render_template(
         "reservation/cancel.html", row=row, disks_gib=disks_gib, wrong=wrong, is_over=row.state in FINAL
     )
-    return page, 422 if wrong else 200
+    return asked, 422 if wrong else 200
 
 
-def _find(reservation_id: int) -> Reservation:
+def find(reservation_id: int) -> Reservation:
+    """The reservation, if it is the visitor's to see."""
     row = reservations.get(visit.reading(), visit.me(), reservation_id)
     if row is None:
         raise NotFound("There is no such reservation, or it is not yours to see.")

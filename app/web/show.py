@@ -13,6 +13,7 @@ from flask import Flask, url_for
 from markupsafe import Markup
 
 from app.db import pass_run
+from app.domain.refusal import Difference
 from app.web import visit, words
 from app.web.steps import Standing
 
@@ -26,6 +27,7 @@ def register(app: Flask) -> None:
     app.add_template_filter(away, "away")
     app.add_template_filter(words.duration, "duration")
     app.add_template_filter(words.mib, "mib")
+    app.add_template_filter(difference, "difference")
     app.add_template_filter(state, "state")
     app.add_template_filter(badge, "badge")
     app.add_template_global(asset, "asset")
@@ -47,6 +49,11 @@ def at(moment: datetime) -> Markup:
 def away(moment: datetime) -> str:
     """How far the moment is from the request's time."""
     return words.away(moment, visit.now())
+
+
+def difference(one: Difference) -> str:
+    """A change of a field in words."""
+    return words.difference(one, visit.now(), visit.zone())
 
 
 def state(name: str) -> Standing:

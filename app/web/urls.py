@@ -11,7 +11,7 @@ from flask import Flask, abort, current_app, make_response, redirect, request, u
 from flask.typing import ResponseReturnValue
 
 from app.domain.errors import NotAllowed
-from app.web import approval, availability, health, home, hosts, login, new, reservation, visit
+from app.web import approval, availability, change, health, home, hosts, login, new, reservation, visit
 
 # None stands for everybody, logged in or not.
 EVERYBODY: frozenset[str] | None = None
@@ -48,6 +48,9 @@ PAGES = (
     Page(f"/reservations/{ID}/history", "reservation.history", reservation.history, PROVIDERS),
     Page(f"/reservations/{ID}/steps.csv", "reservation.steps_csv", reservation.steps_csv, PROVIDERS),
     Page(f"/reservations/{ID}/cancel", "reservation.cancel", reservation.cancel, PROVIDERS, FORM),
+    Page(f"/reservations/{ID}/end", "change.end", change.end, PROVIDERS, FORM),
+    Page(f"/reservations/{ID}/owner", "change.owner", change.owner, PROVIDERS, FORM),
+    Page(f"/reservations/{ID}/note", "change.note", change.note, PROVIDERS, POST),
     Page("/admin/approvals", "approval.queue", approval.queue, CLUSTER_PROVIDER),
     Page(f"/admin/approvals/{ID}/approve", "approval.approve", approval.approve, CLUSTER_PROVIDER, POST),
     Page(f"/admin/approvals/{ID}/reject", "approval.reject", approval.reject, CLUSTER_PROVIDER, POST),

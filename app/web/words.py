@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from app.db.reservation import Reservation
+from app.domain.refusal import Difference
 from app.web.steps import Progress, Standing
 
 STATES = {
@@ -23,6 +24,9 @@ STATES = {
     "cancelled": Standing("calm", "✕", "Cancelled"),
     "expired": Standing("calm", "⌛", "Expired"),
 }
+
+# The fields of a reservation that people change, where the field's own name is no word.
+FIELDS = {"node_count": "number of nodes", "home_gib": "size of /home, GiB,", "rolls": "software"}
 
 
 def duration(seconds: float | None) -> str:
@@ -63,6 +67,21 @@ def clock_s(moment: datetime, zone: ZoneInfo) -> str:
     """10:14:03 JST, for what happens within a day."""
     local = moment.astimezone(zone)
     return f"{local:%H:%M:%S} {local.tzname()}"
+
+
+def difference(one: Difference, now: datetime, zone: ZoneInfo) -> str:
+    """What somebody changed: `anna changed the end from Mon 2 Dec 2026 09:00 UTC to ... 5 min ago.`"""
+    ago = away(one.at, now)
+    if one.field == "cancelled":
+        return f"{one.by} cancelled it {ago}."
+    before, after = (_value(one.field, value, zone) for value in (one.before, one.after))
+    return f"{one.by} changed the {FIELDS.get(one.field, one.field)} from {before} to {after} {ago}."
+
+
+def _value(field: str, value: str | int | None, zone: ZoneInfo) -> str:
+    if field in ("start", "end") and isinstance(value, str):
+        return clock(datetime.fromisoformat(value), zone)
+    return "nothing" if value is None else str(value)
 
 
 def mib(amount: int) -> str:

@@ -34,7 +34,7 @@ def test_an_extension_reaches_to_the_next_and_no_further(database: Database) -> 
     account = make_account(database)
     first = book(database, account, name="first", **LARGE)
     book(database, account, name="next", start=NOW + 5 * HOUR, end=NOW + 6 * HOUR, **LARGE)
-    assert change.latest_end(database, SITE, account, first, now=NOW) == NOW + 5 * HOUR
+    assert change.latest_end(database, SITE, account, first, now=NOW).end == NOW + 5 * HOUR
     with pytest.raises(NoRoom, match="until 2026-11-20 17:00 UTC"):
         change.set_end(database, SITE, account, first, 1, NOW + 5 * HOUR + HOUR / 60, now=NOW)
     assert kept(database, first).version == 1
@@ -55,7 +55,7 @@ def test_the_cleaning_gap_is_kept_when_extending(database: Database) -> None:
     settings = Settings(booking=Booking(gap_s=1800))
     first = book(database, account, name="first", settings=settings, **LARGE)
     book(database, account, name="next", settings=settings, start=NOW + 5 * HOUR, end=NOW + 6 * HOUR, **LARGE)
-    assert change.latest_end(database, settings, account, first, now=NOW) == NOW + 4.5 * HOUR
+    assert change.latest_end(database, settings, account, first, now=NOW).end == NOW + 4.5 * HOUR
 
 
 def test_what_is_given_back_by_shrinking_can_be_booked(database: Database) -> None:
@@ -73,10 +73,10 @@ def test_no_slot_gets_longer_than_the_site_allows(database: Database) -> None:
     make_site(database)
     account = make_account(database)
     booked = book(database, account)
-    latest = change.latest_end(database, SITE, account, booked, now=NOW)
+    latest = change.latest_end(database, SITE, account, booked, now=NOW).end
     assert latest == NOW + timedelta(days=SITE.booking.max_days)
     change.set_end(database, SITE, account, booked, 1, latest, now=NOW)
-    assert change.latest_end(database, SITE, account, booked, now=NOW) == latest
+    assert change.latest_end(database, SITE, account, booked, now=NOW).end == latest
 
 
 def test_a_drained_host_is_not_held_longer(database: Database) -> None:
@@ -85,7 +85,7 @@ def test_a_drained_host_is_not_held_longer(database: Database) -> None:
     booked = book(database, account)
     with database.writing() as session:
         session.execute(update(Host).where(Host.name == "c1").values(state="drained"))
-    assert change.latest_end(database, SITE, account, booked, now=NOW) == NOW + HOUR
+    assert change.latest_end(database, SITE, account, booked, now=NOW).end == NOW + HOUR
 
 
 def test_what_is_approved_is_extended_by_a_cluster_provider_unless_the_site_lets_owners(
@@ -154,3 +154,50 @@ def test_quotas_say_what_is_left_and_are_not_for_cluster_providers(database: Dat
     assert "Ask at least 0.5 hours ahead" in caught.value.fields["start"]
     book(database, provider, name="second", **beside)
     book(database, account, name="third", **ask, node_count=1)
+
+
+def test_the_latest_end_says_who_has_the_hosts_then_by_name_only_to_who_may_see_it(
+    database: Database,
+) -> None:
+    make_site(database)
+    alice, bob = make_account(database), make_account(database, "bob")
+    first = book(database, alice, name="first", **LARGE)
+    book(database, bob, name="next", start=NOW + 5 * HOUR, end=NOW + 6 * HOUR, **LARGE)
+    latest = change.latest_end(database, SITE, alice, first, now=NOW)
+    assert [(one.what, one.name, one.until) for one in latest.in_the_way] == [
+        ("another project", None, NOW + 6 * HOUR)
+    ]
+    carol = make_account(database, "carol", "cluster_provider")
+    latest = change.latest_end(database, SITE, carol, first, now=NOW)
+    assert [one.name for one in latest.in_the_way] == ["next"]
+    with pytest.raises(NoRoom) as caught:
+        change.set_end(database, SITE, alice, first, 1, NOW + 7 * HOUR, now=NOW)
+    assert [one.what for one in caught.value.in_the_way] == ["another project"]
+
+
+def test_what_was_changed_since_is_told_field_by_field_with_who_and_when(database: Database) -> None:
+    make_site(database)
+    alice, carol = make_account(database), make_account(database, "carol", "cluster_provider")
+    make_account(database, "bob")
+    booked = book(database, alice)
+    change.note(database, alice, booked, "no new version", now=NOW)
+    change.set_end(database, SITE, alice, booked, 1, NOW + 2 * HOUR, now=NOW)
+    change.give(database, SITE, carol, booked, 2, "bob", now=NOW + HOUR / 2)
+    with pytest.raises(Conflict, match="changed since") as caught:
+        decide.approve(database, SITE, carol, booked, 1, now=NOW + 0.75 * HOUR)
+    assert [(d.field, d.before, d.after, d.by, d.at) for d in caught.value.differences] == [
+        ("end", (NOW + HOUR).isoformat(), (NOW + 2 * HOUR).isoformat(), "alice", NOW),
+        ("owner", "alice", "bob", "carol", NOW + HOUR / 2),
+    ]
+    with pytest.raises(Conflict) as caught:
+        decide.reject(database, carol, booked, 2, "no", now=NOW + 0.75 * HOUR)
+    assert [d.field for d in caught.value.differences] == ["owner"]
+    decide.approve(database, SITE, carol, booked, 3, now=NOW + 0.75 * HOUR)
+    with pytest.raises(Conflict, match="it is approved") as caught:
+        decide.reject(database, carol, booked, 3, "no", now=NOW + 0.75 * HOUR)
+    assert [(d.field, d.before, d.after) for d in caught.value.differences] == [
+        ("state", "requested", "approved")
+    ]
+    with pytest.raises(Conflict) as caught:
+        change.set_end(database, SITE, carol, booked, 99, NOW + 3 * HOUR, now=NOW)
+    assert caught.value.differences == ()

@@ -129,7 +129,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(number=booked, end=STARTS)
     def change_end(self, number: int, end: int) -> None:
-        latest = change.latest_end(self.database, SETTINGS, self.alice, number, now=self.now)
+        latest = change.latest_end(self.database, SETTINGS, self.alice, number, now=self.now).end
         wanted = self.now + end * HOUR
         version = self.version(number)
         try:

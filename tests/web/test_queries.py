@@ -62,10 +62,12 @@ def fill(site: Site, rows: int) -> int:
 PAGES = {
     "/": 6,
     "/reservations": 3,
-    "/reservations/{}": 9,
+    "/reservations/{}": 10,
     "/reservations/{}/live": 5,
     "/reservations/{}/history": 4,
     "/reservations/{}/cancel": 4,
+    "/reservations/{}/end": 11,
+    "/reservations/{}/owner": 3,
     "/admin/approvals": 7,
     "/admin/hosts": 4,
     "/admin/volumes": 3,

@@ -132,10 +132,19 @@ def _enter(session: Session, row: Reservation, state: str, now: datetime) -> Non
     stamp = f"{'ended' if state in FINAL else state}_at"
     if hasattr(row, stamp):
         setattr(row, stamp, now)
-    event.record(session, now, ACTOR, state, f"{row.state} -> {state}", reservation_id=row.id)
-    row.state = state
+    before, row.state = row.state, state
     row.why = row.retry_at = None
     row.version += 1
+    event.record_version(
+        session,
+        now,
+        ACTOR,
+        state,
+        f"{before} -> {state}",
+        reservation_id=row.id,
+        version=row.version,
+        changed={"state": (before, state)},
+    )
 
 
 def _build(session: Session, settings: Settings, lay_out: LayOut, row: Reservation) -> bool:
