@@ -75,8 +75,9 @@ def _book(
         row.request_key = key
         session.add(row)
         session.flush()
-        session.execute(insert(Node), _nodes(wanted, settings, placement, row.id))
-        session.execute(insert(ClusterUser), _users(wanted, row.id))
+        connection = session.connection()
+        connection.execute(insert(Node), _nodes(wanted, settings, placement, row.id))
+        connection.execute(insert(ClusterUser), _users(wanted, row.id))
         ledger.take(session, row.id, room.amounts(groups, placement), slot)
         event.record(
             session,

@@ -169,7 +169,10 @@ SUMS_OF_POOLS = select(_OF_POOLS.c.resource, func.sum(_OF_POOLS.c.amount)).group
 def take(
     session: Session, reservation_id: int, amounts: Mapping[tuple[int | str, str], int], slot: Slot
 ) -> None:
-    """Write that the reservation holds these amounts, by (host id or SITE, resource), throughout `slot`."""
+    """Write that the reservation, which is written itself, holds these amounts throughout `slot`.
+
+    `amounts` is by (host id or SITE, resource).
+    """
     rows = [
         {
             "reservation_id": reservation_id,
@@ -181,7 +184,8 @@ def take(
         }
         for (holder, resource), amount in amounts.items()
     ]
-    session.execute(insert(Allocation), rows)
+    # By the connection: the session would send rows with and without a host apart, and look at each for nothing.
+    session.connection().execute(insert(Allocation), rows)
 
 
 def of_reservation(session: Session, reservation_id: int) -> Sequence[Allocation]:

@@ -41,7 +41,7 @@ def by_name(session: Session, name: str) -> Project | None:
 
 def name_of(session: Session, project_id: int) -> str:
     """The name of the project with this id, which must be there."""
-    return session.scalars(select(Project.name).where(Project.id == project_id)).one()
+    return session.get_one(Project, project_id).name
 
 
 def projects(session: Session) -> Sequence[Project]:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
     and_,
+    bindparam,
     func,
     select,
     text,
@@ -129,6 +130,10 @@ class ClusterUser(Base):
     keys: Mapped[list[str]] = mapped_column(JSON)
 
 
+# Made once: making it costs more than running it.
+LIVE_OF_NAME = select(Reservation.id).where(Reservation.name == bindparam("name"), IS_LIVE).limit(1)
+
+
 def visible(account: Account) -> Select[Reservation]:
     """The reservations this account may see: all of them for providers of the cluster, else its own.
 
@@ -226,8 +231,7 @@ def names_visible(session: Session, account: Account, ids: Collection[int]) -> d
 
 def live_name_exists(session: Session, name: str) -> bool:
     """Whether a reservation that is not over bears this name."""
-    query = select(Reservation.id).where(Reservation.name == name, IS_LIVE)
-    return session.scalar(query.limit(1)) is not None
+    return session.scalar(LIVE_OF_NAME, {"name": name}) is not None
 
 
 def columns(row: Any) -> dict[str, Any]:

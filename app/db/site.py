@@ -14,9 +14,11 @@ from sqlalchemy import (
     CheckConstraint,
     ForeignKey,
     Index,
+    Integer,
     Row,
     String,
     UniqueConstraint,
+    bindparam,
     delete,
     select,
 )
@@ -117,6 +119,27 @@ class Assignment(Base):
     purpose: Mapped[str] = mapped_column(String(32))
 
 
+# Asked at every booking, and so made once: making a statement costs more than running it.
+ROSTER = (
+    select(HostRole.host_id, HostRole.role)
+    .join(Host, Host.id == HostRole.host_id)
+    .where(Host.state == "enabled", HostRole.role != "builder")
+    .order_by(HostRole.host_id)
+)
+CAPACITIES = (
+    select(Host.id, Host.name, Host.vcpus, Host.memory_mib, Host.disk_mib, Host.bandwidth_mbit, Host.tags)
+    .where(Host.id.in_(bindparam("ids", type_=Integer, expanding=True)))
+    .order_by(Host.name)
+)
+MAINTENANCE = (
+    select(Maintenance.host_id, Maintenance.start_at, Maintenance.end_at)
+    .where(
+        Maintenance.end_at > bindparam("start", type_=Utc), Maintenance.start_at < bindparam("end", type_=Utc)
+    )
+    .order_by(Maintenance.id)
+)
+
+
 def hosts(session: Session) -> Sequence[Host]:
     """All hosts by name."""
     return session.scalars(select(Host).order_by(Host.name)).all()
@@ -135,24 +158,18 @@ def host_by_name(session: Session, name: str) -> Host | None:
 
 def roster(session: Session) -> Sequence[tuple[int, str]]:
     """(host id, role) of every host that may take guests or volumes, by id."""
-    role = HostRole
-    query = select(role.host_id, role.role).join(Host, Host.id == role.host_id)
-    query = query.where(Host.state == "enabled", role.role != "builder").order_by(role.host_id)
-    return [(host_id, name) for host_id, name in session.execute(query)]
+    return [(host_id, name) for host_id, name in session.execute(ROSTER)]
 
 
 def capacities(session: Session, ids: Collection[int]) -> Sequence[Row[*tuple[Any, ...]]]:
     """id, name, vcpus, memory_mib, disk_mib, bandwidth_mbit and tags of these hosts."""
-    h = Host
-    query = select(h.id, h.name, h.vcpus, h.memory_mib, h.disk_mib, h.bandwidth_mbit, h.tags)
-    return session.execute(query.where(h.id.in_(ids)).order_by(h.name)).all()
+    return session.execute(CAPACITIES, {"ids": list(ids)}).all()
 
 
 def maintenance(session: Session, slot: Slot) -> Sequence[tuple[int, datetime, datetime]]:
     """host id, start and end of the maintenance of any host at some moment of `slot`."""
-    m = Maintenance
-    query = select(m.host_id, m.start_at, m.end_at).where(m.end_at > slot.start, m.start_at < slot.end)
-    return [(host_id, start, end) for host_id, start, end in session.execute(query.order_by(m.id))]
+    rows = session.execute(MAINTENANCE, {"start": slot.start, "end": slot.end})
+    return [(host_id, start, end) for host_id, start, end in rows]
 
 
 def assign(

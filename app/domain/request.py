@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from app.domain.errors import InvalidRequest
 from app.domain.placement import POLICIES
-from app.domain.slot import Slot
+from app.domain.slot import Slot, utc
 
 # A cluster's and a node's name end up in host names, so they are DNS labels (RFC 1123), kept short enough
 # that `<cluster>-<node>` still is one.
@@ -283,26 +283,35 @@ def _number(value: object, field: str, what: str, least: int, most: int, wrong: 
 
 
 def _slot(start: object, end: object, now: datetime, limits: Limits, wrong: dict[str, str]) -> Slot | None:
-    begin = now if start is None else start
-    if not isinstance(begin, datetime) or begin.tzinfo is None:
+    begin, until = _moment(now if start is None else start), _moment(end)
+    if begin is None:
         wrong["start"] = "Give the start as a date and a time, like 2026-12-01 09:00."
     elif begin < now.replace(second=0, microsecond=0):
         wrong["start"] = "The start has passed. Choose a later one, or leave it empty to start now."
     elif begin > now + limits.ahead:
         wrong["start"] = f"Book at most {limits.ahead.days} days ahead."
-    if not isinstance(end, datetime) or end.tzinfo is None:
+    if until is None:
         wrong["end"] = "Give the end as a date and a time, like 2026-12-01 17:00."
-    if "start" in wrong or "end" in wrong:
+    if begin is None or until is None or "start" in wrong:
         return None
-    assert isinstance(begin, datetime)
-    assert isinstance(end, datetime)
-    if end <= begin:
+    if until <= begin:
         wrong["end"] = "The end must be after the start."
-    elif end <= now:
+    elif until <= now:
         wrong["end"] = "The end has passed already."
-    elif end - begin > limits.length:
+    elif until - begin > limits.length:
         wrong["end"] = f"A slot lasts at most {limits.length.days} days."
-    return None if "end" in wrong else Slot(begin, end)
+    return None if "end" in wrong else Slot(begin, until)
+
+
+def _moment(value: object) -> datetime | None:
+    """The time in UTC: two times of one zone would be compared by its clocks, which go back once a year.
+
+    None for what is no time, says no zone, or lies outside the calendar.
+    """
+    try:
+        return utc(value) if isinstance(value, datetime) else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _texts(value: object) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -81,6 +81,31 @@ def test_slots_that_touch_share_the_room(database: Database) -> None:
     with pytest.raises(NoRoom):
         book(database, account, name="second", start=NOW + HOUR / 2, end=NOW + 2 * HOUR, **whole)
     book(database, account, name="second", start=NOW + HOUR, end=NOW + 2 * HOUR, **whole)
+
+
+def test_a_second_and_a_year_over_a_leap_day_lie_side_by_side(database: Database) -> None:
+    make_site(database)
+    account = make_account(database)
+    # Two days before the clocks of Europe go back; within the year lies 29 February 2028.
+    start = datetime(2027, 10, 29, 0, 59, 59, tzinfo=UTC)
+    second, year = timedelta(seconds=1), timedelta(days=366)
+    ends = [start + second, start + second + year, start + second + year + second]
+    over: dict[str, Any] = {
+        "node_count": 2, "memory_mib": 16_000, "now": start, "settings": Settings(booking=Booking(max_days=366)),
+    }  # fmt: skip
+    begin = start
+    for number, end in enumerate(ends):
+        book(database, account, name=f"no{number}", start=begin, end=end, **over)
+        begin = end
+    for moment in (start, ends[0], ends[1] - second, ends[1]):
+        with pytest.raises(NoRoom) as caught:
+            book(database, account, name="late", start=moment, end=moment + second, **over)
+        (later,) = (one for one in caught.value.alternatives if one.kind == "later")
+        # The first whole minute behind all of them.
+        assert later.slot.start == datetime(2028, 10, 29, 1, 1, tzinfo=UTC)
+    with database.reading() as session:
+        rows = session.scalars(select(Reservation).order_by(Reservation.start_at))
+        assert [(row.start_at, row.end_at) for row in rows] == list(zip([start, *ends], ends, strict=False))
 
 
 def test_a_live_name_is_taken_and_free_again_after_the_end(database: Database) -> None:

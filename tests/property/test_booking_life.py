@@ -113,6 +113,12 @@ class Life(RuleBasedStateMachine):
                     < nodes
                 )
 
+    @rule(host=st.integers(1, 4), start=STARTS, length=LENGTHS)
+    def repair(self, host: int, start: int, length: int) -> None:
+        begin = self.now + start * HOUR
+        with self.database.writing() as session:
+            session.add(site.Maintenance(host_id=host, start_at=begin, end_at=begin + length * HOUR))
+
     @rule(number=booked)
     def approve(self, number: int) -> None:
         try:

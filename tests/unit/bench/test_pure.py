@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from xml.etree import ElementTree
 
 from app.db.resource import Need, Resource
-from bench.chart import bars
+from bench.chart import bars, growth
 from bench.history import APART, STRIDE, copy
 from bench.idle import read_whole
 from bench.measure import compare
@@ -103,3 +103,18 @@ def test_bars_are_well_formed_and_one_a_step() -> None:
     drawing = ElementTree.fromstring(bars("a < b", [("first & last", 0.0, 10.0), ("none", 10.0, 10.0)]))
     found = drawing.findall("{http://www.w3.org/2000/svg}rect")
     assert [float(rect.attrib["width"]) for rect in found] == [560.0, 1.0]
+
+
+def test_growth_is_drawn_on_axes_of_powers_of_ten() -> None:
+    tree = ElementTree.fromstring(
+        growth("T & U", "rows", {"a < b": [(100, 0.02), (10_000, 0.2)], "c": [(100, 2.0)]})
+    )
+    texts = ["".join(node.itertext()) for node in tree.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[:2] == ["T & U", "rows"]
+    assert {"100", "1,000", "10,000", "0.01 s", "0.1 s", "1 s", "10 s", "a < b", "c"} <= set(texts)
+    # A hundred times as many to the right, ten times as long upwards.
+    spots = [
+        (float(node.attrib["cx"]), float(node.attrib["cy"]))
+        for node in tree.iter("{http://www.w3.org/2000/svg}circle")
+    ]
+    assert spots == [(60.0, 383.9), (620.0, 263.9), (60.0, 143.9)]

@@ -7,8 +7,9 @@ from __future__ import annotations
 import base64
 import struct
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -133,3 +134,33 @@ def test_no_text_makes_the_key_check_stumble(text: str) -> None:
 def test_no_value_of_any_kind_makes_validation_stumble(raw: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest):
         validate(raw, now=NOW, rolls=ROLLS)
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "minutes"),
+    [
+        # The clocks go back from three to two: the half hour begins at 02:45, and ends at 02:15.
+        (datetime(2027, 10, 31, 2, 45), datetime(2027, 10, 31, 2, 15, fold=1), 30),
+        (datetime(2027, 10, 31, 1, 30), datetime(2027, 10, 31, 3, 30), 180),
+        # They go forward from two to three.
+        (datetime(2027, 3, 28, 1, 30), datetime(2027, 3, 28, 3, 30), 60),
+        (datetime(2028, 2, 28, 12, 0), datetime(2028, 3, 1, 12, 0), 2 * 24 * 60),
+    ],
+)
+def test_a_slot_lasts_as_long_as_it_lasts_whatever_the_clocks_do(
+    start: datetime, end: datetime, minutes: int
+) -> None:
+    raw = wish(start=start.replace(tzinfo=BERLIN), end=end.replace(tzinfo=BERLIN))
+    slot = validate(raw, now=NOW, rolls=ROLLS).slot
+    assert slot.length == timedelta(minutes=minutes)
+    assert slot.start.tzinfo is slot.end.tzinfo is UTC
+
+
+@pytest.mark.parametrize("end", [datetime.max, datetime.max.replace(tzinfo=timezone(timedelta(hours=-5)))])
+def test_an_end_beyond_the_calendar_is_told_at_its_field(end: datetime) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        validate(wish(end=end), now=NOW, rolls=ROLLS)
+    assert list(caught.value.fields) == ["end"]
