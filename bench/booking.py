@@ -31,7 +31,8 @@ from app.booking import availability
 from app.booking.request import request
 from app.db.account import Account
 from app.db.base import Database
-from app.domain.request import Shape
+from app.domain.shape import Shape
+from app.domain.shape_input import validate_shape
 from app.settings import Booking, Network, Settings
 from bench import chart, measure
 from bench.booking_site import NOW, fill, install_blazar, wish
@@ -147,7 +148,9 @@ def _earliest(database: Database, where: str) -> list[measure.Result]:
     week = timedelta(days=7)
     results = []
     for what, vcpus, runs in (("room now", 2, measure.PAIRS), ("room in weeks", 60, 2)):
-        shape = Shape(tuple(f"node{i}" for i in range(64)), vcpus, 4000, 10, 50)
+        shape = validate_shape(
+            {"node_count": 64, "vcpus": vcpus, "memory_mib": 4000, "disk_gib": 10, "home_gib": 50}
+        )
 
         def ask(shape: Shape = shape) -> object:
             return availability.earliest(database, SETTINGS, shape, week, NOW, now=NOW)

@@ -22,11 +22,15 @@ from app.db.project import Project
 from app.db.resource import PASS_OF_OP, Need, Resource
 from app.db.site import Host, HostRole
 from app.domain.request import User
+from app.domain.shape import Shape
+from app.domain.shape_input import KEYS, validate_shape
 from app.settings import Settings
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice@example"
 ROLLS = ("nfs", "slurm")
+# What a wish says of its one group.
+SHAPE_KEYS = sorted(KEYS - {"name"})
 PASSWORD = "correct horse battery"
 _numbers = itertools.count(1)
 
@@ -94,6 +98,22 @@ def wish(**over: Any) -> dict[str, Any]:
         "users": [User("alice", (KEY,))],
         "note": "",
     } | over
+
+
+def shape(**over: Any) -> Shape:
+    """The shape of `wish(**over)`."""
+    asked = wish(**over)
+    return validate_shape({key: asked[key] for key in ("groups", "home_gib", *SHAPE_KEYS) if key in asked})
+
+
+def group(**over: Any) -> dict[str, Any]:
+    """One of a wish's `groups`: one node like those of `wish`."""
+    return {"node_count": 1, "vcpus": 1, "memory_mib": 512, "disk_gib": 4} | over
+
+
+def grouped(*groups: dict[str, Any], **over: Any) -> dict[str, Any]:
+    """What to give to `wish` or `book` for several groups."""
+    return dict.fromkeys(SHAPE_KEYS) | {"groups": list(groups)} | over
 
 
 def book(database: Database, account: Account, *, now: datetime = NOW, **over: Any) -> int:

@@ -7,6 +7,7 @@ Answers are what is true while they are computed; nothing is held by asking.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,8 +21,11 @@ from app.domain import opening
 from app.domain.capacity import free
 from app.domain.errors import NoRoom
 from app.domain.opening import Stock
+from app.domain.placement import Group
 from app.domain.refusal import Alternative, InTheWay
-from app.domain.request import Limits, Request, Shape
+from app.domain.request import Request
+from app.domain.shape import Shape
+from app.domain.shape_input import Limits
 from app.domain.slot import Slot
 from app.settings import Settings
 
@@ -82,7 +86,8 @@ def earliest(
     *,
     now: datetime,
 ) -> Slot | None:
-    """The earliest slot of this length that begins in [since, until] and has room for the shape; None: none has.
+    """The earliest slot of this length that begins in [since, until] and has room for the shape, its least at the
+    least; None: none has.
 
     To the whole minute where that fits. `until` is at most as far ahead as one may book, and that if None.
     """
@@ -91,10 +96,13 @@ def earliest(
 
 
 def largest(database: Database, settings: Settings, shape: Shape, slot: Slot, *, now: datetime) -> int:
-    """How many compute nodes like those of `shape` one cluster may have in `slot`; 0 when not even one."""
+    """How many compute nodes like those of `shape` one cluster may have in `slot`; 0 when there is no room at all.
+
+    With fewer or more of the largest group, see `Shape.of`; of each group there is one at least, or its least.
+    """
     with database.reading() as session:
         stock = room.read(session, settings, room.occupied(settings, slot), now)
-    return _largest(stock, settings, shape, settings.booking.max_nodes, slot)
+    return _largest(stock, settings, shape.yielding, settings.booking.max_nodes, slot)
 
 
 def explain(
@@ -122,17 +130,17 @@ def _alternatives(session: Session, settings: Settings, wanted: Request, now: da
     found = []
     later = _earliest(session, settings, shape, slot.length, slot.start, None, now)
     if later is not None:
-        found.append(Alternative("later", later, shape.node_names))
+        found.append(Alternative("later", later, shape))
     stock = room.read(session, settings, room.occupied(settings, slot), now)
-    number = _largest(stock, settings, shape, len(shape.node_names) - 1, slot)
+    number = _largest(stock, settings, shape.yielding, shape.least - 1, slot)
     if number:
-        found.append(Alternative("smaller", slot, shape.of(number).node_names))
-    shorter = opening.latest_end(stock, room.groups(shape, settings), room.occupied(settings, slot))
+        found.append(Alternative("smaller", slot, shape.yielding.of(number)))
+    shorter = opening.latest_end(stock, room.groups(shape.smallest, settings), room.occupied(settings, slot))
     if shorter is not None:
         end = shorter - room.gap(settings)
         if end - slot.start >= SHORTEST:
             end = end.replace(second=0, microsecond=0)
-            found.append(Alternative("shorter", Slot(slot.start, end), shape.node_names))
+            found.append(Alternative("shorter", Slot(slot.start, end), shape))
     return found
 
 
@@ -145,13 +153,13 @@ def _earliest(
     until: datetime | None,
     now: datetime,
 ) -> Slot | None:
-    groups = room.groups(shape, settings)
+    groups = room.groups(shape.smallest, settings)
     furthest = now + limits(settings).ahead
     until = furthest if until is None else min(until, furthest)
     first = Slot(since, since + length)
     try:
         # A few hosts are enough to say yes, and most sites have room now.
-        room.find(session, settings, groups, room.occupied(settings, first), now, name="earliest")
+        room.find(session, settings, shape.smallest, room.occupied(settings, first), now, name="earliest")
         return first
     except NoRoom:
         pass
@@ -163,28 +171,25 @@ def _earliest(
         stock = room.read(session, settings, Slot(since, end + taken_for + timedelta(minutes=1)), now)
         start = opening.earliest(stock, groups, taken_for, since, end)
         if start is not None:
-            start = _whole_minute(stock, settings, shape, start, taken_for)
+            start = _whole_minute(stock, groups, start, taken_for)
             return Slot(start, start + length)
         since, stretch = end + timedelta(microseconds=1), stretch * 4
     return None
 
 
-def _whole_minute(
-    stock: Stock, settings: Settings, shape: Shape, start: datetime, taken_for: timedelta
-) -> datetime:
+def _whole_minute(stock: Stock, groups: Sequence[Group], start: datetime, taken_for: timedelta) -> datetime:
     whole = start.replace(second=0, microsecond=0)
     if whole == start:
         return start
     whole += timedelta(minutes=1)
-    groups = room.groups(shape, settings)
     return whole if stock.is_free(groups, Slot(whole, whole + taken_for)) else start
 
 
 def _largest(stock: Stock, settings: Settings, shape: Shape, most: int, slot: Slot) -> int:
-    def groups_of(number: int) -> list[opening.Group]:
+    def groups_of(number: int) -> list[Group]:
         return room.groups(shape.of(number), settings)
 
-    return opening.largest(stock, groups_of, most, room.occupied(settings, slot))
+    return opening.largest(stock, groups_of, shape.least, most, room.occupied(settings, slot))
 
 
 def in_the_way(

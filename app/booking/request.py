@@ -4,22 +4,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from app.booking import availability, quota, room
-from app.db import event, ledger, project, reservation
+from app.db import event, ledger, project, reservation, site
 from app.db.account import Account
 from app.db.base import Database
-from app.db.reservation import ClusterUser, Node, Reservation
+from app.db.reservation import ClusterUser, Node, NodeGroup, Reservation
 from app.domain.approval import AutoApprove, rule_for
 from app.domain.errors import InvalidRequest, NoRoom
 from app.domain.placement import Placement
 from app.domain.quota import Holding
 from app.domain.request import Request, validate
+from app.domain.shape import COMPUTE, Shape
+from app.domain.shape_input import field_of
 from app.settings import Settings
 
 # Cluster users get uids from here on: above what Debian gives to accounts made by hand on a fresh system.
@@ -33,11 +35,13 @@ def request(
     raw: Mapping[str, object],
     *,
     rolls: Collection[str],
+    appliances: Collection[str] = (COMPUTE,),
     now: datetime,
     key: str | None = None,
 ) -> int:
     """Validate, place and store what `account` asks for; return the new reservation's id.
 
+    Of a group with a least there may be fewer nodes than asked for. Hosts are named by cluster providers alone.
     One transaction under the ledger lock. InvalidRequest names the fields to mend; NoRoom says what is short, who is
     in the way, and what would fit. In both cases nothing is written. A `key` (at most 64 characters) names the
     request: sent again, it answers with the reservation that was made the first time.
@@ -47,7 +51,8 @@ def request(
             made = reservation.id_by_key(session, account.id, key)
         if made is not None:
             return made
-    wanted = validate(raw, now=now, rolls=rolls, limits=availability.limits(settings))
+    wanted = validate(raw, now=now, rolls=rolls, appliances=appliances, limits=availability.limits(settings))
+    _check_hosts(database, account, raw, wanted.shape)
     try:
         return _book(database, settings, account, wanted, now, key)
     except NoRoom as why:
@@ -66,25 +71,26 @@ def _book(
             raise InvalidRequest(
                 {"name": f"There is a cluster called {wanted.name!r} already. Choose another name."}
             )
-        holding = Holding(len(wanted.node_names), wanted.slot)
+        holding = Holding(wanted.shape.most, wanted.slot)
         quota.check(session, settings, account, account.project_id, holding, now)
-        groups = room.groups(wanted.shape, settings)
         slot = room.occupied(settings, wanted.slot)
-        placement = room.find(session, settings, groups, slot, now, name=wanted.name)
+        granted, placement = room.find(session, settings, wanted.shape, slot, now, name=wanted.name)
         row = _row(wanted, settings, account, now)
         row.request_key = key
         session.add(row)
         session.flush()
         connection = session.connection()
-        connection.execute(insert(Node), _nodes(wanted, settings, placement, row.id))
+        groups = insert(NodeGroup).returning(NodeGroup.id, sort_by_parameter_order=True)
+        ids = connection.scalars(groups, _groups(wanted.shape, row.id)).all()
+        connection.execute(insert(Node), _nodes(granted, ids, settings, placement, row.id))
         connection.execute(insert(ClusterUser), _users(wanted, row.id))
-        ledger.take(session, row.id, room.amounts(groups, placement), slot)
+        ledger.take(session, row.id, room.amounts(room.groups(granted, settings), placement), slot)
         event.record(
             session,
             now,
             account.name,
             "requested",
-            f"{account.name} asked for {len(wanted.node_names)} compute nodes.",
+            f"{account.name} asked for {_numbers(wanted.shape, granted)}.",
             reservation_id=row.id,
         )
         name = project.name_of(session, row.project_id)
@@ -101,6 +107,34 @@ def _approve(session: Session, row: Reservation, rule: AutoApprove, now: datetim
     event.record(session, now, f"rule:{rule.name}", "approved", message, reservation_id=row.id)
 
 
+def _numbers(wanted: Shape, granted: Shape) -> str:
+    if wanted.least == wanted.most:
+        return f"{wanted.most:,} compute nodes"
+    return f"{wanted.least:,} to {wanted.most:,} compute nodes and was granted {granted.most:,}"
+
+
+def _check_hosts(database: Database, account: Account, raw: Mapping[str, object], shape: Shape) -> None:
+    """The hosts are the cluster provider's to choose among; who else has a need says it by tags."""
+    named = {
+        field_of(raw, index, key): hosts
+        for index, group in enumerate(shape.groups)
+        for key, hosts in (("pin", group.pin), ("avoid", group.avoid))
+        if hosts
+    }
+    if not named:
+        return
+    if account.role != "cluster_provider":
+        raise InvalidRequest(
+            dict.fromkeys(named, "Only a cluster provider names hosts: say what they must have by tags.")
+        )
+    with database.reading() as session:
+        known = site.names_known(session, {host for hosts in named.values() for host in hosts})
+    unknown = {where: [host for host in hosts if host not in known] for where, hosts in named.items()}
+    wrong = {where: f"There is no host called {hosts[0]!r}." for where, hosts in unknown.items() if hosts}
+    if wrong:
+        raise InvalidRequest(wrong)
+
+
 def _row(wanted: Request, settings: Settings, account: Account, now: datetime) -> Reservation:
     return Reservation(
         name=wanted.name,
@@ -109,11 +143,9 @@ def _row(wanted: Request, settings: Settings, account: Account, now: datetime) -
         state="requested",
         start_at=wanted.slot.start,
         end_at=wanted.slot.end,
-        home_gib=wanted.home_gib,
+        home_gib=wanted.shape.home_gib,
         rolls=list(wanted.rolls),
         note=wanted.note,
-        policy=wanted.policy,
-        tags=list(wanted.tags),
         requested_at=now,
         # An answer that comes after the start still counts for an hour: the slot may have been asked for at once.
         hold_until=min(
@@ -123,30 +155,58 @@ def _row(wanted: Request, settings: Settings, account: Account, now: datetime) -
     )
 
 
-def _nodes(
-    wanted: Request, settings: Settings, placement: Placement, reservation_id: int
-) -> list[dict[str, object]]:
-    front, hosts = settings.booking, placement.hosts
-    frontend = (
-        front.frontend_vcpus,
-        front.frontend_memory_mib,
-        room.frontend_disk_gib(wanted.shape, settings),
-    )
-    compute = (wanted.vcpus, wanted.memory_mib, wanted.disk_gib)
+def _groups(shape: Shape, reservation_id: int) -> list[dict[str, object]]:
     return [
         {
             "reservation_id": reservation_id,
             "position": position,
+            "name": group.name,
+            "appliance": group.appliance,
+            "least": group.least,
+            "most": group.most,
+            "vcpus": group.vcpus,
+            "memory_mib": group.memory_mib,
+            "disk_gib": group.disk_gib,
+            "policy": group.policy,
+            "tags": list(group.tags),
+            "pin": list(group.pin),
+            "avoid": list(group.avoid),
+        }
+        for position, group in enumerate(shape.groups)
+    ]
+
+
+def _nodes(
+    shape: Shape, group_ids: Sequence[int], settings: Settings, placement: Placement, reservation_id: int
+) -> list[dict[str, object]]:
+    front, hosts = settings.booking, placement.hosts
+    frontend = (
+        "frontend",
+        None,
+        "frontend",
+        front.frontend_vcpus,
+        front.frontend_memory_mib,
+        room.frontend_disk_gib(shape, settings),
+    )
+    compute = [
+        (name, group_id, "compute", group.vcpus, group.memory_mib, group.disk_gib)
+        for group, group_id in zip(shape.groups, group_ids, strict=True)
+        for name in group.node_names
+    ]
+    return [
+        {
+            "reservation_id": reservation_id,
+            "group_id": group_id,
+            "position": position,
             "name": name,
-            "kind": "compute" if position else "frontend",
+            "kind": kind,
             "vcpus": vcpus,
             "memory_mib": memory_mib,
             "disk_gib": disk_gib,
             "host_id": hosts[name],
-            "storage_id": hosts["disks"],
+            "storage_id": hosts[room.DISKS],
         }
-        for position, name in enumerate(("frontend", *wanted.node_names))
-        for vcpus, memory_mib, disk_gib in [compute if position else frontend]
+        for position, (name, group_id, kind, vcpus, memory_mib, disk_gib) in enumerate([frontend, *compute])
     ]
 
 

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import ipaddress
 import zlib
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,11 +17,12 @@ from sqlalchemy.orm import Session
 
 from app.db import ledger, site
 from app.db.ledger import SITE
+from app.domain import opening
 from app.domain.capacity import Taken
 from app.domain.errors import NoRoom
 from app.domain.opening import Stock
 from app.domain.placement import Candidate, Group, Placement
-from app.domain.request import Shape
+from app.domain.shape import NodeGroup, Shape
 from app.domain.slot import Slot
 from app.settings import Settings
 
@@ -30,6 +33,8 @@ GUEST_OVERHEAD_MIB = 96
 FIRST_LOOK = 8
 # More than any host has: for what is not declared and so not counted.
 NOT_COUNTED = 1 << 40
+# No node can be called so: a node's name has no space in it.
+DISKS = "the disks"
 POOLS: Mapping[tuple[int | str, str], int] = {(SITE, "network_id"): 1, (SITE, "public_address"): 1}
 
 
@@ -44,23 +49,35 @@ def gap(settings: Settings) -> timedelta:
 
 
 def groups(shape: Shape, settings: Settings) -> list[Group]:
-    """What has to find a place: the frontend, the compute nodes, and all disks together on one storage host."""
+    """What has to find a place: the frontend, all compute nodes, and all their disks on one storage host."""
     front = settings.booking
     frontend = {"vcpu": front.frontend_vcpus, "memory_mib": front.frontend_memory_mib + GUEST_OVERHEAD_MIB}
     if front.frontend_bandwidth_mbit:
         frontend["bandwidth_mbit"] = front.frontend_bandwidth_mbit
-    node = {"vcpu": shape.vcpus, "memory_mib": shape.memory_mib + GUEST_OVERHEAD_MIB}
-    gib = frontend_disk_gib(shape, settings) + shape.home_gib + shape.disk_gib * len(shape.node_names)
+    gib = frontend_disk_gib(shape, settings) + shape.home_gib
+    gib += sum(group.disk_gib * group.most for group in shape.groups)
     return [
         Group("gateway", ("frontend",), frontend),
-        Group("compute", shape.node_names, node, policy=shape.policy, tags=frozenset(shape.tags)),
-        Group("storage", ("disks",), {"disk_mib": gib * 1024}),
+        *(_compute(group) for group in shape.groups),
+        Group("storage", (DISKS,), {"disk_mib": gib * 1024}),
     ]
+
+
+def _compute(group: NodeGroup) -> Group:
+    return Group(
+        "compute",
+        group.node_names,
+        {"vcpu": group.vcpus, "memory_mib": group.memory_mib + GUEST_OVERHEAD_MIB},
+        policy=group.policy,
+        tags=frozenset(group.tags),
+        pin=frozenset(group.pin),
+        avoid=frozenset(group.avoid),
+    )
 
 
 def frontend_disk_gib(shape: Shape, settings: Settings) -> int:
     """The frontend's disk: as large as a node's at least."""
-    return max(settings.booking.frontend_disk_gib, shape.disk_gib)
+    return max(settings.booking.frontend_disk_gib, *(group.disk_gib for group in shape.groups))
 
 
 def amounts(wanted: Sequence[Group], placement: Placement) -> dict[tuple[int | str, str], int]:
@@ -75,22 +92,45 @@ def amounts(wanted: Sequence[Group], placement: Placement) -> dict[tuple[int | s
 
 
 def find(
-    session: Session, settings: Settings, wanted: Sequence[Group], slot: Slot, now: datetime, *, name: str
-) -> Placement:
-    """Where the groups fit throughout the occupied `slot`, or NoRoom.
+    session: Session, settings: Settings, shape: Shape, slot: Slot, now: datetime, *, name: str
+) -> tuple[Shape, Placement]:
+    """As much of the shape as fits throughout the occupied `slot`, its least at the least, and where; or NoRoom.
 
     Only some hosts are looked at first, from a point in their ring that `name` decides, so that clusters spread over
-    the site; all of them before the answer is no, or when few hosts are asked for.
+    the site; all of them before the answer is less than the whole, or when few hosts are asked for.
     """
-    look = {group.role: max(FIRST_LOOK, 4 * len(group.members)) for group in wanted}
+    wanted = groups(shape, settings)
+    look: Counter[str] = Counter()
+    for group in wanted:
+        look[group.role] += 4 * len(group.members)
     roster = site.roster(session)
-    some = _some(roster, look, zlib.crc32(name.encode()))
+    some = _some(roster, {role: max(FIRST_LOOK, number) for role, number in look.items()}, name)
     if len(some) < len({host_id for host_id, _ in roster}) and all(g.policy != "pack" for g in wanted):
         try:
-            return _stock(session, settings, slot, now, roster, some).fit(wanted, slot)
+            return shape, _stock(session, settings, slot, now, roster, some).fit(wanted, slot)
         except NoRoom:
             pass
-    return _stock(session, settings, slot, now, roster, None).fit(wanted, slot)
+    return grant(_stock(session, settings, slot, now, roster, None), settings, shape, slot)
+
+
+def grant(stock: Stock, settings: Settings, shape: Shape, slot: Slot) -> tuple[Shape, Placement]:
+    """As much of the shape as fits into the stock throughout `slot`, its least at the least, and where; or NoRoom.
+
+    Every group gets what it must have, then each in turn as many more as the hosts have room for. Where the disks of
+    so many do not fit, the group with the most nodes gives first (`Shape.of`).
+    """
+    try:
+        return shape, stock.fit(groups(shape, settings), slot)
+    except NoRoom:
+        if shape.least == shape.most:
+            raise
+    frontend, *_, disks_of_least = groups(shape.smallest, settings)
+    nodes = [replace(_compute(group), least=group.least) for group in shape.groups]
+    elastic = [frontend, *nodes, disks_of_least]
+    most = shape.only(stock.fit(elastic, slot).hosts)
+    number = opening.largest(stock, lambda n: groups(most.of(n), settings), shape.least, most.most, slot)
+    granted = most.of(number)
+    return granted, stock.fit(groups(granted, settings), slot)
 
 
 def read(
@@ -139,8 +179,9 @@ def _amounts(settings: Settings, hosts: Sequence[Row[*tuple[Any, ...]]]) -> dict
     return have
 
 
-def _some(roster: Sequence[tuple[int, str]], look: Mapping[str, int], point: int) -> set[int]:
-    """So many hosts of each role in `look`, in a ring from `point` on."""
+def _some(roster: Sequence[tuple[int, str]], look: Mapping[str, int], name: str) -> set[int]:
+    """So many hosts of each role in `look`, in a ring from a point on that `name` decides."""
+    point = zlib.crc32(name.encode())
     of_role: dict[str, list[int]] = {}
     for host_id, role in roster:
         of_role.setdefault(role, []).append(host_id)

@@ -78,9 +78,6 @@ class Reservation(Base):
     # Where its people log in, and the frontend's public SSH host key; written when building begins.
     public_address: Mapped[str | None] = mapped_column(String(64))
     host_public_key: Mapped[str | None] = mapped_column(String(200))
-    # How its nodes were to be placed, for when they have to be placed anew.
-    policy: Mapped[str] = mapped_column(String(16), default="spread")
-    tags: Mapped[list[str]] = mapped_column(JSON, default=list)
     # What the client named its request by: the same request sent twice makes one reservation.
     request_key: Mapped[str | None] = mapped_column(String(64))
     # Why it is not further yet: one sentence, written by every schedule pass that looks at it.
@@ -89,8 +86,42 @@ class Reservation(Base):
     retry_at: Mapped[datetime | None] = mapped_column(Utc)
 
     owner: Mapped[Account] = relationship(foreign_keys=owner_id, lazy="joined")
+    groups: Mapped[list[NodeGroup]] = relationship(
+        cascade="all, delete-orphan", order_by="NodeGroup.position"
+    )
     nodes: Mapped[list[Node]] = relationship(cascade="all, delete-orphan", order_by="Node.position")
     users: Mapped[list[ClusterUser]] = relationship(cascade="all, delete-orphan", order_by="ClusterUser.uid")
+
+
+class NodeGroup(Base):
+    """Like compute nodes as they were asked for: `least` to `most` of them, and how to place them, now and anew.
+
+    How many were granted is how many nodes it has.
+    """
+
+    __tablename__ = "node_group"
+    __table_args__ = (
+        UniqueConstraint("reservation_id", "name"),
+        UniqueConstraint("reservation_id", "position"),
+        CheckConstraint("least BETWEEN 1 AND most", name="least"),
+        CheckConstraint("vcpus > 0 AND memory_mib > 0 AND disk_gib > 0", name="size"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    reservation_id: Mapped[int] = mapped_column(ForeignKey("reservation.id", ondelete="CASCADE"))
+    position: Mapped[int]
+    name: Mapped[str] = mapped_column(String(63))
+    appliance: Mapped[str] = mapped_column(String(31))
+    least: Mapped[int]
+    most: Mapped[int]
+    vcpus: Mapped[int]
+    memory_mib: Mapped[int]
+    disk_gib: Mapped[int]
+    policy: Mapped[str] = mapped_column(String(16))
+    tags: Mapped[list[str]] = mapped_column(JSON)
+    # Names of hosts: those its nodes may be on (none: any), and those they may not.
+    pin: Mapped[list[str]] = mapped_column(JSON)
+    avoid: Mapped[list[str]] = mapped_column(JSON)
 
 
 class Node(Base):
@@ -107,6 +138,8 @@ class Node(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     reservation_id: Mapped[int] = mapped_column(ForeignKey("reservation.id", ondelete="CASCADE"))
+    # None for the frontend alone.
+    group_id: Mapped[int | None] = mapped_column(ForeignKey("node_group.id"))
     position: Mapped[int]
     name: Mapped[str] = mapped_column(String(63))
     kind: Mapped[str] = mapped_column(String(16))
@@ -115,6 +148,8 @@ class Node(Base):
     disk_gib: Mapped[int]
     host_id: Mapped[int] = mapped_column(ForeignKey("host.id"))
     storage_id: Mapped[int] = mapped_column(ForeignKey("host.id"))
+
+    group: Mapped[NodeGroup | None] = relationship()
 
 
 class ClusterUser(Base):

@@ -156,6 +156,11 @@ def host_by_name(session: Session, name: str) -> Host | None:
     return session.scalar(select(Host).where(Host.name == name))
 
 
+def names_known(session: Session, names: Collection[str]) -> set[str]:
+    """Those of these names that hosts have."""
+    return set(session.scalars(select(Host.name).where(Host.name.in_(names))))
+
+
 def roster(session: Session) -> Sequence[tuple[int, str]]:
     """(host id, role) of every host that may take guests or volumes, by id."""
     return [(host_id, name) for host_id, name in session.execute(ROSTER)]

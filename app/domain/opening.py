@@ -156,10 +156,12 @@ def latest_end(stock: Stock, groups: Sequence[Group], slot: Slot) -> datetime | 
     return ends[good] if good >= 0 else None
 
 
-def largest(stock: Stock, groups_of: Callable[[int], Sequence[Group]], most: int, slot: Slot) -> int:
-    """The largest number up to `most` for which `groups_of(number)` fit throughout `slot`; 0 when not even one does."""
+def largest(
+    stock: Stock, groups_of: Callable[[int], Sequence[Group]], least: int, most: int, slot: Slot
+) -> int:
+    """The largest number in [least, most] for which `groups_of(number)` fit throughout `slot`; 0 when none does."""
     left = free(stock.have, stock.taken, slot)
-    good, bad = 0, most + 1
+    good, bad = least - 1, most + 1
     while bad - good > 1:
         middle = (good + bad) // 2
         try:
@@ -168,7 +170,7 @@ def largest(stock: Stock, groups_of: Callable[[int], Sequence[Group]], most: int
             bad = middle
         else:
             good = middle
-    return good
+    return good if good >= least else 0
 
 
 def held_until(have: Amounts, taken: Iterable[Taken], mine: Amounts, slot: Slot) -> datetime:

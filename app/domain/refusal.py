@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.domain.shape import Shape
 from app.domain.slot import Slot
 
 
@@ -37,4 +38,4 @@ class Alternative:
 
     kind: str
     slot: Slot
-    node_names: tuple[str, ...]
+    shape: Shape

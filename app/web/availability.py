@@ -14,7 +14,7 @@ from flask.typing import ResponseReturnValue
 from app.booking import availability
 from app.booking.availability import Share
 from app.domain.errors import InvalidRequest
-from app.domain.request import validate_shape
+from app.domain.shape_input import validate_shape
 from app.domain.slot import Slot
 from app.web import visit
 from app.web.forms import moment, typed, whole_number
@@ -98,7 +98,7 @@ def _answer(asked: Mapping[str, str]) -> Answer:
         availability.shares(site.database, site.settings, slot, now=now),
         earliest,
         largest,
-        fields(earliest, len(shape.node_names)) if earliest else {},
+        fields(earliest, shape.most) if earliest else {},
         fields(slot, largest) if largest else {},
     )
 

@@ -92,11 +92,11 @@ class Instead:
 
 
 def _instead(form: NewReservation, offer: Alternative) -> Instead:
-    changed = {"end": typed(offer.slot.end, visit.zone()), "node_count": str(len(offer.node_names))}
+    changed = {"end": typed(offer.slot.end, visit.zone()), "node_count": str(offer.shape.most)}
     if offer.kind == "later":
         changed["start"] = typed(offer.slot.start, visit.zone())
     if form.node_names.data:
-        changed["node_names"] = " ".join(offer.node_names)
+        changed["node_names"] = " ".join(offer.shape.node_names)
     pairs = []
     for field in form:
         name = field.short_name

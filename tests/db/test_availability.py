@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,14 +17,13 @@ from app.db.reservation import Reservation
 from app.db.site import Host, Maintenance
 from app.domain.errors import NoRoom
 from app.domain.refusal import Alternative
-from app.domain.request import Shape
 from app.domain.slot import Slot
 from app.settings import Booking, Settings
-from tests.factories import NOW, book, make_account, make_host, make_site
+from tests.factories import NOW, book, make_account, make_host, make_site, shape
 
 HOUR = timedelta(hours=1)
 # As wide as two of the site's compute hosts: one such node fits on each.
-WIDE = Shape(("node1", "node2"), 1, 16_000, 4, 1)
+WIDE = shape(memory_mib=16_000)
 LARGE: dict[str, Any] = {"node_count": 2, "memory_mib": 16_000}
 
 
@@ -37,7 +35,7 @@ def refused(database: Database, *args: Any, **over: Any) -> NoRoom:
 
 def rebook(database: Database, account: Any, alternative: Alternative, **over: Any) -> int:
     slot = alternative.slot
-    names = list(alternative.node_names)
+    names = list(alternative.shape.node_names)
     changed = {"start": slot.start, "end": slot.end, "node_names": names, "node_count": len(names)}
     return book(database, account, **over | changed)
 
@@ -57,7 +55,7 @@ def test_a_refusal_offers_later_smaller_and_shorter_and_each_can_be_booked(datab
     wanted: dict[str, Any] = {**LARGE, "start": NOW, "end": NOW + 4 * HOUR}
     found = {one.kind: one for one in refused(database, account, **wanted).alternatives}
     assert found["later"].slot == Slot(NOW + 5 * HOUR, NOW + 9 * HOUR)
-    assert found["smaller"].node_names == ("node1",)
+    assert found["smaller"].shape.node_names == ("node1",)
     assert found["shorter"].slot == Slot(NOW, NOW + 2 * HOUR)
     for number, one in enumerate(found.values()):
         name = f"other{number}"
@@ -119,7 +117,7 @@ def test_the_earliest_slot_is_found_months_ahead_and_not_beyond_what_may_be_book
     assert found is not None
     assert found.start == far
     assert availability.earliest(database, Settings(), WIDE, HOUR, NOW, far - HOUR, now=NOW) is None
-    huge = replace(WIDE, memory_mib=99_999)
+    huge = shape(memory_mib=99_999)
     assert availability.earliest(database, Settings(), huge, HOUR, NOW, now=NOW) is None
 
 
@@ -135,14 +133,14 @@ def test_the_largest_cluster_is_what_can_be_booked_and_no_more(database: Databas
     make_site(database)
     account = make_account(database)
     slot = Slot(NOW, NOW + HOUR)
-    shape = Shape(("node1",), 1, 4_000, 4, 1)
-    found = availability.largest(database, Settings(), shape, slot, now=NOW)
+    small = shape(node_count=1, memory_mib=4_000)
+    found = availability.largest(database, Settings(), small, slot, now=NOW)
     # Two hosts of 16 GiB; each node's memory has 96 MiB on top.
     assert found == 2 * (16_384 // 4_096)
     sizes: dict[str, Any] = {"memory_mib": 4_000, "start": NOW, "end": NOW + HOUR}
     refused(database, account, **sizes, node_count=found + 1)
     book(database, account, **sizes, node_count=found)
-    assert availability.largest(database, Settings(), shape, slot, now=NOW) == 0
+    assert availability.largest(database, Settings(), small, slot, now=NOW) == 0
 
 
 def test_shares_tell_what_is_free_for_the_whole_slot(database: Database) -> None:
@@ -205,7 +203,8 @@ def test_tags_are_asked_for_and_kept(database: Database) -> None:
     booked = book(database, account, node_count=3, tags=["gpu"], policy="pack")
     with database.reading() as session:
         row = session.get_one(Reservation, booked)
-        assert (row.policy, row.tags) == ("pack", ["gpu"])
+        (group,) = row.groups
+        assert (group.policy, group.tags) == ("pack", ["gpu"])
         assert len({node.host_id for node in row.nodes if node.kind == "compute"}) == 1
     assert (
         "c1: it is not marked gpu."

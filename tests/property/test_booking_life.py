@@ -22,11 +22,10 @@ from app.db.ledger import SITE, Allocation
 from app.db.reservation import Reservation
 from app.domain.capacity import Taken, peaks
 from app.domain.errors import Conflict, InvalidRequest, NoRoom, NotAllowed
-from app.domain.request import Shape
 from app.domain.slot import Slot
 from app.settings import Booking, Network, Settings
 from tests.conftest import migrate
-from tests.factories import NOW, book, make_account, make_host
+from tests.factories import NOW, book, make_account, make_host, shape
 
 HOUR = timedelta(hours=1)
 GAP = timedelta(minutes=30)
@@ -93,22 +92,22 @@ class Life(RuleBasedStateMachine):
         except NoRoom as why:
             # Each alternative is taken in turn and called off again: nothing changes in between, so each must fit.
             for one in why.alternatives:
-                number = self.ask(one.slot.start, one.slot.end, list(one.node_names))
+                number = self.ask(one.slot.start, one.slot.end, list(one.shape.node_names))
                 decide.reject(self.database, self.carol, number, 1, "only tried", now=self.now)
             return multiple()
 
     @rule(length=LENGTHS, nodes=st.integers(1, 5))
     def find_the_earliest(self, length: int, nodes: int) -> None:
-        shape = Shape(tuple(f"n{i}" for i in range(nodes)), 1, 1024, 4, 1)
-        found = availability.earliest(self.database, SETTINGS, shape, length * HOUR, self.now, now=self.now)
+        wanted = shape(node_count=nodes, memory_mib=1024)
+        found = availability.earliest(self.database, SETTINGS, wanted, length * HOUR, self.now, now=self.now)
         if found is not None:
-            number = self.ask(found.start, found.end, list(shape.node_names))
+            number = self.ask(found.start, found.end, list(wanted.node_names))
             decide.reject(self.database, self.carol, number, 1, "only tried", now=self.now)
             for hour in range(int((found.start - self.now) / HOUR)):
                 begin = self.now + hour * HOUR
                 assert (
                     availability.largest(
-                        self.database, SETTINGS, shape, Slot(begin, begin + length * HOUR), now=self.now
+                        self.database, SETTINGS, wanted, Slot(begin, begin + length * HOUR), now=self.now
                     )
                     < nodes
                 )

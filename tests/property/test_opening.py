@@ -183,7 +183,7 @@ def test_the_largest_number_fits_and_one_more_does_not(
         members = tuple(f"n{i}" for i in range(number))
         return [frontend, Group("compute", members, node.needs), disks]
 
-    found = largest(stock, groups_of, most, Slot(zero, zero + hours * HOUR))
+    found = largest(stock, groups_of, 1, most, Slot(zero, zero + hours * HOUR))
     fitting = [n for n in range(1, most + 1) if is_free_by_the_hour(stock, groups_of(n), zero, hours)]
     assert found == max(fitting, default=0)
 

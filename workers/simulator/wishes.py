@@ -109,7 +109,7 @@ def book(
             made = request(database, settings, asks, wish, rolls=rolls, now=now)
         except NoRoom as why:
             instead = tuple(
-                f"{one.kind}: {len(one.node_names)} nodes, {_in_words(one.slot.start)} to {_in_words(one.slot.end)}"
+                f"{one.kind}: {one.shape.most} nodes, {_in_words(one.slot.start)} to {_in_words(one.slot.end)}"
                 for one in why.alternatives
             )
             refused.append(Refusal(name, why.reasons, instead))

@@ -4,9 +4,6 @@
 
 from __future__ import annotations
 
-import base64
-import struct
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import InvalidRequest
-from app.domain.request import User, check_public_key, validate
+from app.domain.request import User, validate
 from tests.factories import KEY, NOW, ROLLS, wish
 
 
@@ -26,20 +23,15 @@ def wrong(**over: Any) -> dict[str, str]:
     return caught.value.fields
 
 
-def ssh_key(kind: str, *fields: bytes) -> str:
-    blob = b"".join(struct.pack(">I", len(f)) + f for f in (kind.encode(), *fields))
-    return f"{kind} {base64.b64encode(blob).decode()}"
-
-
 def test_a_sound_request_keeps_everything_asked_for() -> None:
     request = validate(wish(node_names=["a", "b"]), now=NOW, rolls=ROLLS)
-    assert (request.node_names, request.memory_mib, request.rolls) == (("a", "b"), 512, ROLLS)
+    assert (request.shape.node_names, request.rolls) == (("a", "b"), ROLLS)
     assert request.slot.start == NOW
     assert request.users == (User("alice", (KEY,)),)
 
 
 def test_nodes_without_names_are_numbered() -> None:
-    assert validate(wish(node_count=3), now=NOW, rolls=ROLLS).node_names == ("node1", "node2", "node3")
+    assert validate(wish(node_count=3), now=NOW, rolls=ROLLS).shape.node_names == ("node1", "node2", "node3")
 
 
 @pytest.mark.parametrize(
@@ -89,36 +81,6 @@ def test_bad_input_is_told_at_its_field(field: str, over: dict[str, Any]) -> Non
 
 def test_every_wrong_field_is_told_at_once() -> None:
     assert set(wrong(name="?", node_count=0, rolls=["?"])) == {"name", "node_count", "rolls"}
-
-
-@pytest.mark.parametrize(
-    ("key", "why"),
-    [
-        (ssh_key("ssh-rsa", b"\x01\x00\x01", b"\x00" + b"\xff" * 128), "1024 bits"),
-        (ssh_key("ssh-dss", b"x"), "DSA"),
-        (ssh_key("ssh-ed25519", b"short"), "32 bytes"),
-        (ssh_key("ssh-foo", b"x"), "not accepted"),
-        ("ssh-rsa " + KEY.split()[1], "does not say"),
-        ("-----BEGIN OPENSSH PRIVATE KEY-----", "private key"),
-        ('command="evil" ' + KEY, "damaged"),
-        (KEY + "\nssh-ed25519 AAAA", "not an OpenSSH"),
-        ("", "not an OpenSSH"),
-    ],
-)
-def test_a_key_that_is_none_or_weak_is_refused(key: str, why: str) -> None:
-    with pytest.raises(ValueError, match=why):
-        check_public_key(key)
-
-
-def test_a_sound_rsa_key_is_taken() -> None:
-    key = ssh_key("ssh-rsa", b"\x01\x00\x01", b"\x00" + b"\xff" * 384)
-    assert check_public_key(key + "  me@home ") == key + " me@home"
-
-
-@given(st.text())
-def test_no_text_makes_the_key_check_stumble(text: str) -> None:
-    with suppress(ValueError):
-        assert check_public_key(text).isprintable()
 
 
 @given(
