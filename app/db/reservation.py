@@ -215,7 +215,7 @@ def open_requests(session: Session, now: datetime, limit: int = 100) -> Sequence
     r = Reservation
     query = select(r).where(r.state == "requested", r.cancel_requested_at.is_(None), r.hold_until > now)
     return session.scalars(
-        query.options(selectinload(r.nodes), selectinload(r.users))
+        query.options(selectinload(r.groups), selectinload(r.nodes), selectinload(r.users))
         .order_by(r.requested_at, r.id)
         .limit(limit)
     ).all()

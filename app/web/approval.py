@@ -48,8 +48,6 @@ def _placement(row: Reservation, names: dict[int, str]) -> dict[str, Any]:
         "frontend": names[row.nodes[0].host_id],
         "storage": names[row.nodes[0].storage_id],
         "computes": sorted(Counter(names[node.host_id] for node in computes).items()),
-        "count": len(computes),
-        "each": computes[0] if computes else None,
     }
 
 

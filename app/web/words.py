@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from app.db.reservation import Reservation
+from app.db.reservation import NodeGroup, Reservation
+from app.domain.placement import POLICIES
 from app.domain.refusal import Difference
 from app.web.steps import Progress, Standing
 
@@ -90,6 +92,28 @@ def mib(amount: int) -> str:
         if amount >= size:
             return f"{amount / size:.1f}".removesuffix(".0") + f" {unit}"
     return f"{amount} MiB"
+
+
+def groups(row: Reservation) -> list[str]:
+    """Each node group with the nodes it has: node: 2 × 1 vCPU, 512 MiB, 4 GiB; big: 12 of 8 to 16 × ..."""
+    granted = Counter(node.group_id for node in row.nodes)
+    return [
+        f"{group.name}: {granted[group.id]:,}"
+        + (f" of {group.least:,} to {group.most:,}" if group.least < group.most else "")
+        + f" × {group.vcpus} vCPU, {mib(group.memory_mib)}, {group.disk_gib} GiB"
+        + "".join(f", {word} {', '.join(values)}" for word, values in _where(group) if values)
+        for group in row.groups
+    ]
+
+
+def _where(group: NodeGroup) -> list[tuple[str, list[str]]]:
+    """How its nodes were to be placed, where that is not as usual."""
+    return [
+        ("placed by", [] if group.policy == POLICIES[0] else [group.policy]),
+        ("on hosts marked", group.tags),
+        ("only on", group.pin),
+        ("not on", group.avoid),
+    ]
 
 
 def sentence(

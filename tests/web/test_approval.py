@@ -8,7 +8,7 @@ import pytest
 
 from app.db.ledger import Allocation
 from app.db.reservation import Reservation
-from tests.factories import book_now
+from tests.factories import book_now, group, grouped
 from tests.web.conftest import Site
 from tests.web.test_reservation import change, text
 
@@ -28,6 +28,18 @@ def test_a_request_is_shown_with_its_place_and_approved(site: Site):
     )
     page = text(site.visitor("anna").get(f"/reservations/{number}").text)
     assert "Approved by carla. Building begins in time for the slot." in page
+
+
+def test_each_group_is_shown_with_what_was_granted_of_what_was_asked_for(site: Site):
+    groups = grouped(
+        group(node_count=5, least=1, memory_mib=16_000), group(name="big", memory_mib=384, avoid=["c1"])
+    )
+    number = book_now(site.database, site.accounts["carla"], **groups)
+    page = site.visitor("carla").get("/admin/approvals").text
+    told = ("node: 1 of 1 to 5 × 1 vCPU, 15.6 GiB, 4 GiB", "big: 1 × 1 vCPU, 384 MiB, 4 GiB, not on c1")
+    assert f"1 frontend; {told[0]}; {told[1]}; /home 1 GiB" in text(page)
+    page = text(site.visitor("carla").get(f"/reservations/{number}").text)
+    assert all(line in page for line in told)
 
 
 def test_a_rejection_needs_a_reason_which_the_owner_reads_and_frees_the_place(site: Site):
