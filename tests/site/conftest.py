@@ -18,6 +18,7 @@ from sqlalchemy import insert, select
 import lab as labs
 from app.db.account import Account
 from app.db.base import Database
+from app.db.project import Project
 from app.db.site import Host, HostRole
 from app.db.software import read_rolls
 from app.domain.roll import KINDS, resolve
@@ -98,7 +99,7 @@ def new_life(
 ) -> Iterator[Callable[..., Life]]:
     """``new_life(section={"key": value})`` makes the test's site with these settings beside TINY_SETTINGS.
 
-    It has the accounts, hosts and keys of `lab_site`. Hosts that a failed test left dirty are swept.
+    It has the projects, accounts, hosts and keys of `lab_site`. Hosts that a failed test left dirty are swept.
     """
     before = labs.snapshot(lab.name)
     database = Database(database_url)
@@ -113,7 +114,7 @@ def new_life(
         site.config.write_text(text)
         pattern = Database(f"sqlite:///{lab_site.folder}/leasehold.sqlite")
         with pattern.reading() as old, database.writing() as new:
-            for model in (Account, Host, HostRole):
+            for model in (Project, Account, Host, HostRole):
                 rows = old.execute(select(model.__table__)).mappings()
                 new.execute(insert(model), [dict(row) for row in rows])
         pattern.close()
