@@ -36,6 +36,7 @@ class NewReservation(FlaskForm):
     start = StringField("Start")
     end = StringField("End")
     node_count = StringField("Compute nodes")
+    least = StringField("At the least")
     node_names = StringField("Names of the nodes")
     vcpus = StringField("vCPUs a node")
     memory_mib = StringField("Memory a node, MiB")
@@ -52,6 +53,7 @@ class NewReservation(FlaskForm):
             "start": lambda text: moment(text, zone) if text.strip() else None,
             "end": lambda text: moment(text, zone),
             **dict.fromkeys(NUMBERS, whole_number),
+            "least": lambda text: whole_number(text) if text.strip() else None,
             "node_names": names,
             "users": users,
             "note": lambda text: text.replace("\r\n", "\n"),

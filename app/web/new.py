@@ -27,7 +27,7 @@ ROLLS = Path(__file__).parents[2] / "rolls"
 # Long enough to try things out; people change it anyway.
 FIRST_LENGTH = timedelta(hours=4)
 # What a link to the form may fill in.
-PREFILLED = ("name", "start", "end", "node_count", "vcpus", "memory_mib", "disk_gib", "home_gib")
+PREFILLED = ("name", "start", "end", "node_count", "least", "vcpus", "memory_mib", "disk_gib", "home_gib")
 
 
 def ask() -> ResponseReturnValue:
@@ -93,6 +93,8 @@ class Instead:
 
 def _instead(form: NewReservation, offer: Alternative) -> Instead:
     changed = {"end": typed(offer.slot.end, visit.zone()), "node_count": str(offer.shape.most)}
+    if offer.kind == "smaller":
+        changed["least"] = ""
     if offer.kind == "later":
         changed["start"] = typed(offer.slot.start, visit.zone())
     if form.node_names.data:

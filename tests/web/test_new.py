@@ -267,6 +267,17 @@ def test_whatever_is_typed_is_answered_in_words(sqlite_site: Site, changes: dict
         assert answer.status_code in (200, 409)
 
 
+def test_fewer_nodes_are_taken_down_to_the_least_that_was_typed(site: Site):
+    visitor = site.visitor("anna")
+    many = {"node_count": "5", "memory_mib": "16000"}
+    answer = visitor.post("/reservations/new", filled(**many, least="2"))
+    assert answer.status_code == 200
+    assert "node: 2 of 2 to 5 × 1 vCPU" in answer.text
+    answer = visitor.post("/reservations/new", filled(**many, least="6"))
+    assert errors(answer.text) == {"least": "Ask for 1 to 5 nodes at the least."}
+    assert 'value="6"' in answer.text
+
+
 def test_a_body_beyond_a_mebibyte_is_refused(sqlite_site: Site):
     answer = sqlite_site.visitor("anna").post("/reservations/new", filled(note="x" * (1 << 20)))
     assert answer.status_code == 413
