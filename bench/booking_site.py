@@ -116,8 +116,6 @@ def _reservation(number: int, existing: int, owner: Account) -> dict[str, Any]:
         "home_gib": 50,
         "rolls": '["nfs", "slurm"]',
         "note": "",
-        "policy": "spread",
-        "tags": "[]",
         "requested_at": start,
         "hold_until": start,
     }

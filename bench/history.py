@@ -16,7 +16,7 @@ from app.db import ledger
 from app.db.base import Base, Database
 from app.db.event import Event
 from app.db.ledger import Allocation
-from app.db.reservation import ClusterUser, Node, Reservation
+from app.db.reservation import ClusterUser, Node, NodeGroup, Reservation
 from app.db.resource import Need, Resource
 from app.db.site import Host
 from app.settings import Settings
@@ -25,11 +25,20 @@ from tests.factories import ROLLS, make_account, make_host, make_resource, wish
 ROLES = (("gateway",), ("compute",), ("compute",), ("storage", "builder"))
 # What a cluster of 1 + 2 is made of; each needs the one before it.
 STEPS = ("vxlan", "vxlan", "file", "tgt", "file", "tgt", "file", "tgt", "iso", "domain", "domain", "report")
-MODELS: tuple[type[Base], ...] = (Reservation, Node, ClusterUser, Allocation, Resource, Need, Event)
+MODELS: tuple[type[Base], ...] = (
+    Reservation,
+    NodeGroup,
+    Node,
+    ClusterUser,
+    Allocation,
+    Resource,
+    Need,
+    Event,
+)
 # Columns that hold the id of a row of which there are several a reservation: copies lie this far apart.
 STRIDE = 100
 STRIDDEN = {(Node, "id"), (Resource, "id"), (Resource, "node_id"), (Need, "resource_id"), (Need, "needs_id")}
-STRIDDEN |= {(Event, "resource_id")}
+STRIDDEN |= {(Event, "resource_id"), (NodeGroup, "id"), (Node, "group_id")}
 AT_ONCE = 500
 # One past reservation begins so long before the next.
 APART = timedelta(minutes=15)
@@ -73,7 +82,7 @@ def copy(model: type[Base], row: Mapping[str, Any], number: int) -> dict[str, An
             values[name] = value + number * STRIDE
     if model is Reservation:
         values["id"] += number
-    elif model not in (Node, Resource, Need):
+    elif model not in (NodeGroup, Node, Resource, Need):
         del values["id"]
     if "reservation_id" in values:
         values["reservation_id"] += number
