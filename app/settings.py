@@ -112,6 +112,8 @@ class Passes:
     backoff_most_s: float = 300.0
     suspect_first_s: float = 5.0
     suspect_most_s: float = 120.0
+    # A host that has not answered for so long is lost: what is booked there and not built yet is placed elsewhere.
+    lost_after_s: float = 600.0
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from rich.table import Table
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.booking import replace
 from app.db import event, ledger, resource
 from app.db.base import Database
 from app.db.site import HOST_ROLES, Host, HostRole, host_by_name, hosts
@@ -214,13 +215,37 @@ def check(settings: Settings, names: tuple[str, ...], as_json: bool) -> None:
 @dry_run
 @click.pass_obj
 def drain(settings: Settings, name: str, undo: bool, dry_run: bool) -> None:
-    """Place nothing new on a host; what is booked or stands there stays."""
-    with Database(settings.database).writing() as session:
+    """Place nothing on a host any more: what is booked there and not built yet moves, what stands there stays."""
+    database = Database(settings.database)
+    with database.writing() as session:
         row, state = _row(session, name), "enabled" if undo else "drained"
         if row.state != state and not dry_run:
             row.state = state
             _record(session, row, f"host_{state}", f"{name} is {state}.")
     click.echo(f"{name} {'would be' if dry_run else 'is'} {state}.", err=True)
+    if not undo and not dry_run:
+        sys.exit(_move_off(database, settings, row))
+
+
+@host.command()
+@click.argument("name")
+@dry_run
+@click.pass_obj
+def lost(settings: Settings, name: str, dry_run: bool) -> None:
+    """Declare a host dead: what is booked there and not built yet moves; clusters that stand there are degraded.
+
+    The passes go on trying to reach it. As soon as it answers it is a host like any other again, and what it still
+    holds is seen to.
+    """
+    database = Database(settings.database)
+    with database.writing() as session:
+        row, now = _row(session, name), datetime.now(UTC)
+        if row.lost_at is None and not dry_run:
+            row.lost_at = now
+            _record(session, row, "host_lost", f"{name} is lost.")
+    click.echo(f"{name} {'would be' if dry_run else 'is'} lost.", err=True)
+    if not dry_run:
+        sys.exit(_move_off(database, settings, row))
 
 
 @host.command()
@@ -260,6 +285,17 @@ def remove(settings: Settings, name: str, identity: Path, forget: bool, dry_run:
             # more.
             row.roles = []
     click.echo(f"{name} is removed.", err=True)
+
+
+def _move_off(database: Database, settings: Settings, row: Host) -> int:
+    """Move what is booked on the host and not built yet, tell of each, and give the exit status."""
+    actor, now = f"operator:{getpass.getuser()}", datetime.now(UTC)
+    moved = replace.move_off(database, settings, now=now, actor=actor, host_id=row.id)
+    for one in moved:
+        click.echo(f"{one.name}: {one.why or '; '.join(one.moves)}", err=True)
+    if len(moved) == replace.MOST:
+        click.echo("The schedule pass moves what is left.", err=True)
+    return INCOMPLETE if any(one.why for one in moved) else 0
 
 
 def _look_at(to: Endpoint, settings: Settings, roles: frozenset[str]) -> probe.Report:
@@ -335,6 +371,7 @@ def _store(
         row.roles.remove(gone)
     row.roles += [HostRole(role=role) for role in sorted(set(roles)) if role not in row.role_names]
     row.failures, row.suspect_until, row.last_error = 0, None, None
+    row.failing_since = row.lost_at = None
     session.flush()
     _store_facts(session, row, report)
     words = (
@@ -378,7 +415,7 @@ def _summary(row: Host) -> dict[str, Any]:
         "address": row.address,
         "port": row.port,
         "roles": sorted(row.role_names),
-        "state": row.state,
+        "state": "lost" if row.lost_at else row.state,
         "vcpus": row.vcpus,
         "memory_mib": row.memory_mib,
         "disk_mib": row.disk_mib,

@@ -112,12 +112,15 @@ def _pass_time(
 def _hosts(database: Database, settings: Settings, clock: SimulatedClock, manner: Manner) -> SimulatedHosts:
     """The copied hosts, with what stands on them."""
     with database.reading() as session:
-        names = {host.id: host.name for host in session.scalars(select(Host))}
+        rows = session.scalars(select(Host)).all()
         standing = session.scalars(select(Resource).where(Resource.have == "present")).all()
+    names = {row.id: row.name for row in rows}
     if not names:
         raise SiteError("The site has no hosts to simulate: `leasehold host add` adds them.")
     remit = Remit(settings.mark, settings.host_dir, tuple(OPS), (settings.network.public_bridge,))
     hosts = SimulatedHosts(names.values(), remit, clock, manner)
+    for host in rows:
+        hosts.by_name[host.name].is_up = host.lost_at is None
     for row in standing:
         hosts.by_name[names[row.host_id]].there[row.op, str(row.args[NAMED_BY[row.op]])] = clock.now
     return hosts

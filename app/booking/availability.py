@@ -121,17 +121,24 @@ def explain(
             refusal.reasons,
             refusal.hosts,
             in_the_way(session, account, slot, refusal.hosts, now),
-            _alternatives(session, settings, wanted, now),
+            instead(session, settings, wanted.shape, wanted.slot, now),
         )
 
 
-def _alternatives(session: Session, settings: Settings, wanted: Request, now: datetime) -> list[Alternative]:
-    slot, shape = wanted.slot, wanted.shape
+def instead(
+    session: Session,
+    settings: Settings,
+    shape: Shape,
+    slot: Slot,
+    now: datetime,
+    without: int | None = None,
+) -> list[Alternative]:
+    """What fits in place of this shape in this slot and of what `without` holds there: later, smaller, shorter."""
     found = []
     later = _earliest(session, settings, shape, slot.length, slot.start, None, now)
     if later is not None:
         found.append(Alternative("later", later, shape))
-    stock = room.read(session, settings, room.occupied(settings, slot), now)
+    stock = room.read(session, settings, room.occupied(settings, slot), now, without)
     number = _largest(stock, settings, shape.yielding, shape.least - 1, slot)
     if number:
         found.append(Alternative("smaller", slot, shape.yielding.of(number)))

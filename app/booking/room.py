@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from app.db import ledger, site
 from app.db.ledger import SITE
+from app.db.reservation import Reservation
 from app.domain import opening
 from app.domain.capacity import Taken
 from app.domain.errors import NoRoom
@@ -82,13 +83,42 @@ def frontend_disk_gib(shape: Shape, settings: Settings) -> int:
 
 def amounts(wanted: Sequence[Group], placement: Placement) -> dict[tuple[int | str, str], int]:
     """What a placed cluster takes of each holder, the site's pools included."""
-    total = dict(POOLS)
+    return {**POOLS, **on_hosts(wanted, placement.hosts)}
+
+
+def on_hosts(wanted: Sequence[Group], hosts: Mapping[str, int]) -> dict[tuple[int | str, str], int]:
+    """What the groups take of each host, by (host id, resource), where `hosts` says which has which member."""
+    total: dict[tuple[int | str, str], int] = {}
     for group in wanted:
         for member in group.members:
             for resource, amount in group.needs.items():
-                key = (placement.hosts[member], resource)
+                key = (hosts[member], resource)
                 total[key] = total.get(key, 0) + amount
     return total
+
+
+def shape_of(row: Reservation) -> Shape:
+    """The shape of a reservation as it was granted: each group with the nodes it has, and no fewer."""
+    names: dict[int | None, list[str]] = {}
+    for node in row.nodes:
+        names.setdefault(node.group_id, []).append(node.name)
+    groups = [
+        NodeGroup(
+            name=group.name,
+            node_names=tuple(names.get(group.id, ())),
+            least=len(names.get(group.id, ())),
+            vcpus=group.vcpus,
+            memory_mib=group.memory_mib,
+            disk_gib=group.disk_gib,
+            appliance=group.appliance,
+            policy=group.policy,
+            tags=tuple(group.tags),
+            pin=tuple(group.pin),
+            avoid=tuple(group.avoid),
+        )
+        for group in row.groups
+    ]
+    return Shape(tuple(groups), row.home_gib)
 
 
 def find(

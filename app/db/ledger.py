@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     and_,
     bindparam,
+    delete,
     func,
     insert,
     select,
@@ -186,6 +187,19 @@ def take(
     ]
     # By the connection: the session would send rows with and without a host apart, and look at each for nothing.
     session.connection().execute(insert(Allocation), rows)
+
+
+def move(
+    session: Session, reservation_id: int, amounts: Mapping[tuple[int | str, str], int], slot: Slot
+) -> None:
+    """Let the reservation, nothing of which was built, hold these amounts of hosts in place of those it held.
+
+    What it holds of the site's pools stays.
+    """
+    a = Allocation
+    mine = (a.reservation_id == reservation_id, a.released_at.is_(None), a.host_id.is_not(None))
+    session.execute(delete(a).where(*mine).execution_options(synchronize_session=False))
+    take(session, reservation_id, amounts, slot)
 
 
 def of_reservation(session: Session, reservation_id: int) -> Sequence[Allocation]:

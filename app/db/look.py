@@ -40,6 +40,18 @@ SELECT 1 FROM reservation v WHERE state = 'building' AND (retry_at IS NULL OR re
 UNION ALL
 SELECT 1 FROM reservation v WHERE state = 'ending' AND (retry_at IS NULL OR retry_at <= {now}) AND NOT EXISTS
   (SELECT 1 FROM resource r WHERE r.reservation_id = v.id AND r.have <> 'absent')
+UNION ALL
+SELECT 1 FROM host h JOIN allocation a ON a.host_id = h.id JOIN reservation v ON v.id = a.reservation_id
+WHERE (h.state = 'drained' OR h.lost_at IS NOT NULL) AND a.released_at IS NULL
+  AND v.state IN ('requested', 'approved') AND v.cancel_requested_at IS NULL
+  AND (v.retry_at IS NULL OR v.retry_at <= {now})
+UNION ALL
+SELECT 1 FROM maintenance m JOIN allocation a
+  ON a.host_id = m.host_id AND a.start_at < m.end_at AND a.end_at > m.start_at
+JOIN reservation v ON v.id = a.reservation_id
+WHERE m.end_at > {now} AND a.released_at IS NULL
+  AND v.state IN ('requested', 'approved') AND v.cancel_requested_at IS NULL
+  AND (v.retry_at IS NULL OR v.retry_at <= {now})
 LIMIT 1"""
 RUN = """
 INSERT INTO pass_run (pass_name, started_at, finished_at, worked, failed)

@@ -33,7 +33,11 @@ POOL_KINDS = ("network_id", "public_address")
 
 
 class Host(Base):
-    """A physical host as the passes reach it. `host_key` is pinned; until `suspect_until` the passes keep away."""
+    """A physical host as the passes reach it. `host_key` is pinned; until `suspect_until` the passes keep away.
+
+    It has not answered since `failing_since`, and from `lost_at` on nothing is placed there: both are null again as
+    soon as it answers.
+    """
 
     __tablename__ = "host"
     __table_args__ = (
@@ -61,6 +65,8 @@ class Host(Base):
     boot_id: Mapped[str | None] = mapped_column(String(64))
     failures: Mapped[int] = mapped_column(default=0)
     suspect_until: Mapped[datetime | None] = mapped_column(Utc)
+    failing_since: Mapped[datetime | None] = mapped_column(Utc)
+    lost_at: Mapped[datetime | None] = mapped_column(Utc)
     last_error: Mapped[str | None] = mapped_column(String(2000))
     last_seen_at: Mapped[datetime | None] = mapped_column(Utc)
     added_at: Mapped[datetime] = mapped_column(Utc)
@@ -123,7 +129,7 @@ class Assignment(Base):
 ROSTER = (
     select(HostRole.host_id, HostRole.role)
     .join(Host, Host.id == HostRole.host_id)
-    .where(Host.state == "enabled", HostRole.role != "builder")
+    .where(Host.state == "enabled", Host.lost_at.is_(None), HostRole.role != "builder")
     .order_by(HostRole.host_id)
 )
 CAPACITIES = (

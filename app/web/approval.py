@@ -11,7 +11,7 @@ from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.booking import decide
-from app.db import reservation, site
+from app.db import reservation, site, trouble
 from app.db.reservation import Reservation
 from app.domain.errors import Conflict, InvalidRequest
 from app.web import visit
@@ -29,11 +29,13 @@ def _page(
     session, now = visit.reading(), visit.now()
     names = {host.id: host.name for host in site.hosts(session)}
     asked = [(row, _placement(row, names)) for row in reservation.open_requests(session, now)]
+    degraded = trouble.degraded(session, [row.id for row, _ in asked])
     last = reservation.last_decision(session) if not asked else None
     typed = request.form.get("reason", "")
     return render_template(
         "admin/approvals.html",
         asked=asked,
+        degraded=degraded,
         last=last,
         wrong=wrong or {},
         typed=typed,

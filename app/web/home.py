@@ -7,7 +7,7 @@ from __future__ import annotations
 from flask import render_template
 from flask.typing import ResponseReturnValue
 
-from app.db import reservation, site
+from app.db import reservation, site, trouble
 from app.domain.lifecycle import LIVE
 from app.web import visit, words
 
@@ -22,5 +22,16 @@ def show() -> ResponseReturnValue:
     if me.role != "service_provider":
         unwell = [host for host in site.hosts(session) if host.suspect_until and host.suspect_until > now]
     found = reservation.summaries(session, me, states=LIVE, limit=MOST_CARDS) if me.role != "operator" else ()
+    mine = reservation.visible(me).with_only_columns(reservation.Reservation.id)
+    degraded = trouble.degraded(session, mine) if me.role != "operator" else {}
+    names = reservation.names_visible(session, me, degraded) if degraded else {}
     live = [(row, count, words.next_event(row, now)) for row, count in found]
-    return render_template("home.html", live=live, open_requests=open_requests, unwell=unwell, now=now)
+    return render_template(
+        "home.html",
+        live=live,
+        open_requests=open_requests,
+        unwell=unwell,
+        degraded=degraded,
+        names=names,
+        now=now,
+    )

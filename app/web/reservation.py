@@ -14,7 +14,7 @@ from flask.typing import ResponseReturnValue
 
 from app.booking import decide
 from app.db import account as accounts
-from app.db import event, resource, site
+from app.db import event, resource, site, trouble
 from app.db import reservation as reservations
 from app.db.reservation import Reservation
 from app.domain.errors import NotFound
@@ -55,6 +55,7 @@ class View:
     access: Access | None
     next_event: tuple[str, datetime] | None
     warning: str | None
+    degraded: str | None
     poll_s: int | None
 
 
@@ -68,7 +69,10 @@ def listing() -> ResponseReturnValue:
     )
     rows = [(row, count, words.next_event(row, visit.now())) for row, count in found[:PAGE_SIZE]]
     has_more = len(found) > PAGE_SIZE
-    return render_template("reservation/list.html", rows=rows, wanted=wanted, page=page, has_more=has_more)
+    degraded = trouble.degraded(visit.reading(), [row.id for row, _, _ in rows])
+    return render_template(
+        "reservation/list.html", rows=rows, degraded=degraded, wanted=wanted, page=page, has_more=has_more
+    )
 
 
 def detail(reservation_id: int) -> ResponseReturnValue:
@@ -175,6 +179,7 @@ def _view(row: Reservation) -> View:
         access=access(row) if row.state == "ready" else None,
         next_event=words.next_event(row, now),
         warning=words.warning(row, now),
+        degraded=trouble.degraded(session, [row.id]).get(row.id),
         poll_s=POLL_S.get(row.state),
     )
 

@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import select
 
 from app.db.base import Database
+from app.db.event import Event
 from app.db.reservation import Node, Reservation
 from app.db.resource import Resource
 from app.db.site import Host
@@ -177,6 +178,30 @@ def test_a_cluster_on_a_host_that_dies_goes_away_as_soon_as_the_host_is_back(
     )
     assert [fate.state for fate in outcome.fates] == ["ended"]
     assert outcome.left == []
+
+
+def test_what_is_ahead_moves_off_a_host_that_dies_and_is_ready_in_time(
+    database: Database, settings: Settings
+) -> None:
+    fill(database, 2)
+    week = Week(database, settings)
+    c1 = week.hosts.by_name["c1"]
+    asked = [wish(f"vc{day}", NOW + day * DAY, 3 * HOUR, node_count=2) for day in range(1, 5)]
+    outcome = week.run(
+        asked,
+        NOW + 6 * DAY,
+        Act(NOW + DAY + HOUR, lambda: setattr(c1, "is_up", False)),
+        Act(NOW + DAY + 5 * HOUR, c1.reboot),
+    )
+    assert {fate.state for fate in outcome.fates} == {"ended"}
+    assert max(fate.late_s for fate in outcome.fates if fate.late_s is not None) <= 0
+    assert outcome.left == []
+    with database.reading() as session:
+        moved = session.scalars(select(Event).where(Event.kind == "moved")).all()
+        lost = session.scalars(select(Event.at).where(Event.kind == "host_lost")).one()
+    assert len(moved) == 3, "those ahead; the one that stood there is told to be degraded"
+    assert {event.at for event in moved} == {lost}
+    assert all("from c1 to c2" in event.message for event in moved)
 
 
 def _still(database: Database, state: str) -> None:

@@ -60,15 +60,15 @@ def fill(site: Site, rows: int) -> int:
 
 # Path -> the most statements it may take.
 PAGES = {
-    "/": 6,
-    "/reservations": 3,
-    "/reservations/{}": 11,
-    "/reservations/{}/live": 5,
+    "/": 8,
+    "/reservations": 5,
+    "/reservations/{}": 13,
+    "/reservations/{}/live": 7,
     "/reservations/{}/history": 4,
     "/reservations/{}/cancel": 4,
     "/reservations/{}/end": 11,
     "/reservations/{}/owner": 3,
-    "/admin/approvals": 8,
+    "/admin/approvals": 10,
     "/admin/hosts": 4,
     "/admin/volumes": 3,
     "/admin/workers": 5,

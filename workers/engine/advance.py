@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
-from app.db import event, ledger, resource, site
+from app.booking import replace
+from app.db import event, ledger, resource, site, trouble
 from app.db.away import is_away
 from app.db.base import Database
 from app.db.reservation import Reservation
@@ -49,13 +50,15 @@ def advance(
     """Give every reservation that is due its next state; return how many moved and how many failed.
 
     `lay_out` turns a reservation with its network id and public address into resource rows. Each reservation is
-    handled by itself: what goes wrong with one is written to its history and leaves the others alone.
+    handled by itself: what goes wrong with one is written to its history and leaves the others alone. What is not
+    built yet and booked on hosts that are out is placed elsewhere first.
     """
+    replaced = replace.move_off(database, settings, now=clock(), actor=ACTOR)
     with database.reading() as session:
         now = clock()
         lead = lead_of(session, settings)
         ids = session.scalars(_candidates(now, now + lead)).all()
-    moved = failed = 0
+    moved, failed = sum(bool(one.moves) for one in replaced), 0
     for reservation_id in ids:
         try:
             while _advance_one(database, settings, lay_out, reservation_id, lead, clock):
@@ -113,6 +116,10 @@ def _advance_one(
         )
         state = next_state(standing, haves, now)
         if state == row.state:
+            return False
+        if state == "building" and any(host.lost_at for host in trouble.hosts_out(session, row.id).values()):
+            # It keeps its slot and its place; `why` says what it waits for.
+            row.retry_at = now + AGAIN
             return False
         if state == "building" and not _build(session, settings, lay_out, row):
             row.retry_at = now + AGAIN

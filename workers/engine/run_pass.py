@@ -196,15 +196,21 @@ def _settle_host(session: Session, times: Passes, batch: Batch, answer: Answer, 
     if answer.failure is not None and answer.failure.code in HOST_FAILURES:
         wait_s = min(times.suspect_most_s, times.suspect_first_s * 2 ** min(host.failures, 20))
         host.failures += 1
+        host.failing_since = host.failing_since or now
+        if host.lost_at is None and now - host.failing_since >= timedelta(seconds=times.lost_after_s):
+            host.lost_at = now
+            lost = f"{host.name} is lost: it has not answered since {host.failing_since:%Y-%m-%d %H:%M} UTC."
+            event.record(session, now, "passes", "host_lost", lost, host_id=host.id)
         host.suspect_until = now + timedelta(seconds=wait_s)
         message = _text(answer.failure.message, 2000)
         if host.last_error != message:
             host.last_error = message
             event.record(session, now, "passes", "host_failed", message, host_id=host.id)
         return
-    if host.failures:
+    if host.failing_since or host.lost_at:
         event.record(session, now, "passes", "host_back", f"{host.name} answers again.", host_id=host.id)
         host.failures, host.suspect_until, host.last_error = 0, None, None
+        host.failing_since = host.lost_at = None
     if answer.hello is not None and host.boot_id != answer.hello.boot_id:
         if host.boot_id is not None:
             event.record(
