@@ -67,14 +67,24 @@ def cancel(database: Database, account: Account, reservation_id: int, *, now: da
         row = reservation.get(session, account, reservation_id)
         if row is None:
             raise NotFound("There is no such reservation.")
-        if row.owner_id != account.id and account.role != "cluster_provider":
+        if not may_cancel(account, row):
             raise NotAllowed("Only its owner or a cluster provider may cancel a reservation.")
         if row.state in FINAL:
             raise Conflict(f"The reservation is {row.state} already; there is nothing to cancel.")
         if row.cancel_requested_at is None:
-            row.cancel_requested_at = now
-            message = f"{account.name} cancelled."
-            version.change(session, account, row, "cancel", message, {"cancelled": (None, now)}, now)
+            call_off(session, account, row, now)
+
+
+def may_cancel(account: Account, row: Reservation) -> bool:
+    """Its owner and the cluster providers may."""
+    return row.owner_id == account.id or account.role == "cluster_provider"
+
+
+def call_off(session: Session, account: Account, row: Reservation, now: datetime) -> None:
+    """Write the wish to end the reservation, under the ledger lock."""
+    row.cancel_requested_at = now
+    message = f"{account.name} cancelled."
+    version.change(session, account, row, "cancel", message, {"cancelled": (None, now)}, now)
 
 
 def _open_request(

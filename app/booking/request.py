@@ -52,7 +52,7 @@ def request(
         if made is not None:
             return made
     wanted = validate(raw, now=now, rolls=rolls, appliances=appliances, limits=availability.limits(settings))
-    _check_hosts(database, account, raw, wanted.shape)
+    check_hosts(database, account, raw, wanted.shape)
     try:
         return _book(database, settings, account, wanted, now, key)
     except NoRoom as why:
@@ -67,36 +67,43 @@ def _book(
         # Looked for again under the lock: the first of two sent at once may have been written meanwhile.
         if key is not None and (made := reservation.id_by_key(session, account.id, key)) is not None:
             return made
-        if reservation.live_name_exists(session, wanted.name):
-            raise InvalidRequest(
-                {"name": f"There is a cluster called {wanted.name!r} already. Choose another name."}
-            )
-        holding = Holding(wanted.shape.most, wanted.slot)
-        quota.check(session, settings, account, account.project_id, holding, now)
-        slot = room.occupied(settings, wanted.slot)
-        granted, placement = room.find(session, settings, wanted.shape, slot, now, name=wanted.name)
-        row = _row(wanted, settings, account, now)
-        row.request_key = key
-        session.add(row)
-        session.flush()
-        connection = session.connection()
-        groups = insert(NodeGroup).returning(NodeGroup.id, sort_by_parameter_order=True)
-        ids = connection.scalars(groups, _groups(wanted.shape, row.id)).all()
-        connection.execute(insert(Node), _nodes(granted, ids, settings, placement, row.id))
-        connection.execute(insert(ClusterUser), _users(wanted, row.id))
-        ledger.take(session, row.id, room.amounts(room.groups(granted, settings), placement), slot)
-        event.record(
-            session,
-            now,
-            account.name,
-            "requested",
-            f"{account.name} asked for {_numbers(wanted.shape, granted)}.",
-            reservation_id=row.id,
+        return write(session, settings, account, wanted, now, key)
+
+
+def write(
+    session: Session, settings: Settings, account: Account, wanted: Request, now: datetime, key: str | None
+) -> int:
+    """Place and store the valid request under the ledger lock; its id. NoRoom and InvalidRequest before any write."""
+    if reservation.live_name_exists(session, wanted.name):
+        raise InvalidRequest(
+            {"name": f"There is a cluster called {wanted.name!r} already. Choose another name."}
         )
-        name = project.name_of(session, row.project_id)
-        if (rule := rule_for(settings.booking.auto_approve, name, holding, now)) is not None:
-            _approve(session, row, rule, now)
-        return row.id
+    holding = Holding(wanted.shape.most, wanted.slot)
+    quota.check(session, settings, account, account.project_id, holding, now)
+    slot = room.occupied(settings, wanted.slot)
+    granted, placement = room.find(session, settings, wanted.shape, slot, now, name=wanted.name)
+    row = _row(wanted, settings, account, now)
+    row.request_key = key
+    session.add(row)
+    session.flush()
+    connection = session.connection()
+    groups = insert(NodeGroup).returning(NodeGroup.id, sort_by_parameter_order=True)
+    ids = connection.scalars(groups, _groups(wanted.shape, row.id)).all()
+    connection.execute(insert(Node), _nodes(granted, ids, settings, placement, row.id))
+    connection.execute(insert(ClusterUser), _users(wanted, row.id))
+    ledger.take(session, row.id, room.amounts(room.groups(granted, settings), placement), slot)
+    event.record(
+        session,
+        now,
+        account.name,
+        "requested",
+        f"{account.name} asked for {_numbers(wanted.shape, granted)}.",
+        reservation_id=row.id,
+    )
+    name = project.name_of(session, row.project_id)
+    if (rule := rule_for(settings.booking.auto_approve, name, holding, now)) is not None:
+        _approve(session, row, rule, now)
+    return row.id
 
 
 def _approve(session: Session, row: Reservation, rule: AutoApprove, now: datetime) -> None:
@@ -113,7 +120,7 @@ def _numbers(wanted: Shape, granted: Shape) -> str:
     return f"{wanted.least:,} to {wanted.most:,} compute nodes and was granted {granted.most:,}"
 
 
-def _check_hosts(database: Database, account: Account, raw: Mapping[str, object], shape: Shape) -> None:
+def check_hosts(database: Database, account: Account, raw: Mapping[str, object], shape: Shape) -> None:
     """The hosts are the cluster provider's to choose among; who else has a need says it by tags."""
     named = {
         field_of(raw, index, key): hosts

@@ -48,6 +48,7 @@ class Reservation(Base):
             sqlite_where=IS_LIVE,
             postgresql_where=IS_LIVE,
         ),
+        Index("ix_reservation_series_id", "series_id"),
         Index("ix_reservation_state_start_at", "state", "start_at"),
         Index("ix_reservation_owner_id_start_at", "owner_id", "start_at"),
         Index("ix_reservation_live_project", "project_id", sqlite_where=IS_LIVE, postgresql_where=IS_LIVE),
@@ -80,6 +81,8 @@ class Reservation(Base):
     host_public_key: Mapped[str | None] = mapped_column(String(200))
     # What the client named its request by: the same request sent twice makes one reservation.
     request_key: Mapped[str | None] = mapped_column(String(64))
+    # The recurring booking that it is one of.
+    series_id: Mapped[int | None] = mapped_column(ForeignKey("series.id"))
     # Why it is not further yet: one sentence, written by every schedule pass that looks at it.
     why: Mapped[str | None] = mapped_column(String(2000))
     # Not looked at before, after the schedule pass could not take it further.

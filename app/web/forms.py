@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 from flask_wtf import FlaskForm
@@ -45,6 +45,11 @@ class NewReservation(FlaskForm):
     rolls = SelectMultipleField("Software", validate_choice=False)
     users = TextAreaField("Users and their SSH keys")
     note = TextAreaField("Note to the cluster provider")
+    every = StringField("Repeat it every so many")
+    unit = StringField("Days or weeks", default="weeks")
+    times = StringField("How many times")
+    until = StringField("Or until the date")
+    conflicts = StringField("Where a slot has no room", default="all")
 
     def shape(self, zone: ZoneInfo) -> tuple[dict[str, object], dict[str, str]]:
         """The raw request that `domain.request.validate` reads, and by field what could not even be read."""
@@ -59,19 +64,38 @@ class NewReservation(FlaskForm):
             "note": lambda text: text.replace("\r\n", "\n"),
         }
         raw: dict[str, object] = {"rolls": self.rolls.data or []}
-        wrong: dict[str, str] = {}
-        for field, read in readers.items():
-            try:
-                raw[field] = read(self[field].data or "")
-            except ValueError as why:
-                wrong[field] = str(why)
-        return raw, wrong
+        return raw, _read(self, readers, raw)
+
+    def again(self, zone: ZoneInfo) -> tuple[dict[str, object] | None, dict[str, str]]:
+        """What `domain.recurrence.validate` reads, None for none, and by field what could not even be read."""
+        if not any((self[field].data or "").strip() for field in ("every", "times", "until")):
+            return None, {}
+        readers: dict[str, Callable[[str], object]] = {
+            "every": lambda text: whole_number(text) * (1 if self.unit.data == "days" else 7),
+            "times": lambda text: whole_number(text) if text.strip() else None,
+            "until": lambda text: day(text) if text.strip() else None,
+        }
+        raw: dict[str, object] = {"conflicts": self.conflicts.data, "zone": zone.key}
+        return raw, _read(self, readers, raw)
 
     def key(self) -> str:
         """A name for this very submission: the page's token with all that was typed, so that mending and sending
         again is a new request, and sending the same twice is not."""
         typed = {field.short_name: field.data for field in self if field.short_name != "csrf_token"}
         return hashlib.sha256(json.dumps(typed, sort_keys=True).encode()).hexdigest()
+
+
+def _read(
+    form: FlaskForm, readers: Mapping[str, Callable[[str], object]], raw: dict[str, object]
+) -> dict[str, str]:
+    """Read the fields into `raw`; by field, what could not be read."""
+    wrong: dict[str, str] = {}
+    for field, read in readers.items():
+        try:
+            raw[field] = read(form[field].data or "")
+        except ValueError as why:
+            wrong[field] = str(why)
+    return wrong
 
 
 def seen_version(form: Mapping[str, str]) -> int:
@@ -86,6 +110,14 @@ def whole_number(text: str) -> int:
     if not WHOLE.fullmatch(text):
         raise ValueError("Give a whole number in digits, like 4." if text else "Give a number.")
     return int(text)
+
+
+def day(text: str) -> date:
+    """A date; ValueError in words for the person who typed it."""
+    try:
+        return datetime.strptime(text.strip(), "%Y-%m-%d").date()
+    except ValueError:
+        raise ValueError("Give a date, like 2027-02-12.") from None
 
 
 def moment(text: str, zone: ZoneInfo) -> datetime:

@@ -12,7 +12,7 @@ from pathlib import Path
 from flask import redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from app.booking import availability
+from app.booking import availability, series
 from app.booking import request as booking
 from app.db.software import read_rolls
 from app.domain.errors import InvalidRequest, NoRoom
@@ -45,7 +45,7 @@ def ask() -> ResponseReturnValue:
         return _page(form, rolls, wrong=why.fields), 422
     except NoRoom as why:
         return _page(form, rolls, no_room=why), 409
-    return redirect(url_for("reservation.detail", reservation_id=made), 303)
+    return redirect(made, 303)
 
 
 def offered_rolls(settings: Settings) -> tuple[Roll, ...]:
@@ -53,18 +53,25 @@ def offered_rolls(settings: Settings) -> tuple[Roll, ...]:
     return offered(read_rolls(Path(settings.rolls_dir) if settings.rolls_dir else ROLLS))
 
 
-def _book(form: NewReservation, rolls: list[str]) -> int:
-    site, now = visit.site(), visit.now()
+def _book(form: NewReservation, rolls: list[str]) -> str:
+    """Book the cluster, or the series of them, and return the address of its page."""
+    site, now, me = visit.site(), visit.now(), visit.me()
     raw, wrong = form.shape(visit.zone())
+    again, wrong_again = form.again(visit.zone())
+    wrong |= wrong_again
     if wrong:
         try:
             validate(raw, now=now, rolls=rolls, limits=availability.limits(site.settings))
         except InvalidRequest as why:
             # All at once: what could not be read, and what may not be.
             raise InvalidRequest(why.fields | wrong) from why
-    return booking.request(
-        site.database, site.settings, visit.me(), raw, rolls=rolls, now=now, key=form.key()
-    )
+        raise InvalidRequest(wrong)
+    key = form.key()
+    if again is not None:
+        made = series.book(site.database, site.settings, me, raw, again, rolls=rolls, now=now, key=key)
+        return url_for("series.show", series_id=made)
+    made = booking.request(site.database, site.settings, me, raw, rolls=rolls, now=now, key=key)
+    return url_for("reservation.detail", reservation_id=made)
 
 
 def _first(rolls: tuple[Roll, ...]) -> NewReservation:

@@ -11,7 +11,19 @@ from flask import Flask, abort, current_app, make_response, redirect, request, u
 from flask.typing import ResponseReturnValue
 
 from app.domain.errors import NotAllowed
-from app.web import approval, availability, change, health, home, hosts, login, new, reservation, visit
+from app.web import (
+    approval,
+    availability,
+    change,
+    health,
+    home,
+    hosts,
+    login,
+    new,
+    reservation,
+    series,
+    visit,
+)
 
 # None stands for everybody, logged in or not.
 EVERYBODY: frozenset[str] | None = None
@@ -23,6 +35,7 @@ SITE_STAFF = frozenset({"cluster_provider", "operator"})
 GET, POST, FORM = ("GET",), ("POST",), ("GET", "POST")
 # Beyond this no database of ours has an id, and SQLite and PostgreSQL each refuse the number in their own way.
 ID = "<int(max=2147483647):reservation_id>"
+SERIES = "<int(max=2147483647):series_id>"
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,8 @@ PAGES = (
     Page(f"/reservations/{ID}/end", "change.end", change.end, PROVIDERS, FORM),
     Page(f"/reservations/{ID}/owner", "change.owner", change.owner, PROVIDERS, FORM),
     Page(f"/reservations/{ID}/note", "change.note", change.note, PROVIDERS, POST),
+    Page(f"/series/{SERIES}", "series.show", series.show, PROVIDERS),
+    Page(f"/series/{SERIES}/cancel", "series.cancel", series.cancel, PROVIDERS, POST),
     Page("/admin/approvals", "approval.queue", approval.queue, CLUSTER_PROVIDER),
     Page(f"/admin/approvals/{ID}/approve", "approval.approve", approval.approve, CLUSTER_PROVIDER, POST),
     Page(f"/admin/approvals/{ID}/reject", "approval.reject", approval.reject, CLUSTER_PROVIDER, POST),

@@ -11,21 +11,23 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from app.booking import availability, change, decide
+from app.booking import availability, change, decide, series
 from app.db import ledger, reservation, site
+from app.db import series as db_series
 from app.db.base import Database
 from app.db.ledger import SITE, Allocation
 from app.db.reservation import Reservation
 from app.domain.capacity import Taken, peaks
-from app.domain.errors import Conflict, InvalidRequest, NoRoom, NotAllowed
+from app.domain.errors import Conflict, InvalidRequest, NoRoom, NotAllowed, NotFound
 from app.domain.slot import Slot
 from app.settings import Booking, Network, Settings
 from tests.conftest import migrate
-from tests.factories import NOW, book, make_account, make_host, shape
+from tests.factories import NOW, ROLLS, book, make_account, make_host, shape, wish
 
 HOUR = timedelta(hours=1)
 GAP = timedelta(minutes=30)
@@ -58,6 +60,7 @@ class Life(RuleBasedStateMachine):
         make_host(self.database, "c2", "compute", vcpus=2)
         make_host(self.database, "st1", "storage", disk_mib=60 * 1024)
         self.alice = make_account(self.database)
+        make_account(self.database, "bob")
         self.carol = make_account(self.database, "carol", "cluster_provider")
         self.now = NOW
         self.names = 0
@@ -134,11 +137,11 @@ class Life(RuleBasedStateMachine):
 
     @rule(number=booked, end=STARTS)
     def change_end(self, number: int, end: int) -> None:
-        latest = change.latest_end(self.database, SETTINGS, self.alice, number, now=self.now).end
+        latest = change.latest_end(self.database, SETTINGS, self.carol, number, now=self.now).end
         wanted = self.now + end * HOUR
         version = self.version(number)
         try:
-            change.set_end(self.database, SETTINGS, self.alice, number, version, wanted, now=self.now)
+            change.set_end(self.database, SETTINGS, self.carol, number, version, wanted, now=self.now)
         except NoRoom:
             assert wanted > latest
         except (Conflict, InvalidRequest, NotAllowed):
@@ -146,10 +149,60 @@ class Life(RuleBasedStateMachine):
         else:
             assert wanted <= latest or self.version(number) == version + 1
 
+    @rule(target=booked, start=STARTS, length=LENGTHS, nodes=st.integers(1, 5), skips=st.booleans())
+    def book_a_series(self, start: int, length: int, nodes: int, skips: bool) -> Any:
+        self.names += 1
+        begin = self.now + start * HOUR
+        raw = wish(
+            name=f"s{self.names}", start=begin, end=begin + length * HOUR, node_count=nodes, memory_mib=1024
+        )
+        conflicts = "skip" if skips else "all"
+        again = {"every": 1, "times": 3, "conflicts": conflicts, "zone": "UTC"}
+        try:
+            made = series.book(self.database, SETTINGS, self.alice, raw, again, rolls=ROLLS, now=self.now)
+        except NoRoom:
+            return multiple()
+        with self.database.reading() as session:
+            row, rows = found if (found := db_series.get(session, self.carol, made)) else (None, ())
+        assert row is not None
+        assert len(rows) + len(row.skipped) == 3
+        assert skips or not row.skipped
+        return multiple(*(one.id for one in rows))
+
+    @rule(number=booked)
+    def cancel_what_is_ahead(self, number: int) -> None:
+        try:
+            series.cancel_ahead(self.database, self.carol, number, now=self.now)
+        except NotFound:
+            return
+        with self.database.reading() as session:
+            found = db_series.of_reservation(session, number)
+            assert found is not None
+            assert db_series.ahead(session, self.carol, found, self.now) == []
+
+    @rule(number=booked, to=st.sampled_from(["alice", "bob"]))
+    def give(self, number: int, to: str) -> None:
+        version = self.version(number)
+        try:
+            change.give(self.database, SETTINGS, self.carol, number, version, to, now=self.now)
+        except (Conflict, InvalidRequest):
+            assert self.version(number) == version
+        else:
+            assert self.version(number) == version + 1
+
+    @rule(number=booked, behind=st.integers(1, 3))
+    def decide_on_an_older_version(self, number: int, behind: int) -> None:
+        version = self.version(number)
+        with pytest.raises(Conflict) as caught:
+            decide.approve(self.database, SETTINGS, self.carol, number, version - behind, now=self.now)
+        # Whoever saw a version that was there is told of each one since.
+        assert bool(caught.value.differences) == (version - behind >= 1)
+        assert self.version(number) == version
+
     @rule(number=booked)
     def cancel(self, number: int) -> None:
         try:
-            decide.cancel(self.database, self.alice, number, now=self.now)
+            decide.cancel(self.database, self.carol, number, now=self.now)
         except Conflict:
             assert not self.is_open(number)
 

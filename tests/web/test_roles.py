@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from app.web.urls import BY_ENDPOINT
@@ -29,6 +31,8 @@ EXPECTED: dict[str, dict[str, tuple[int | str, ...]]] = {
     "change.end": {"GET": (200, 404, 200, 403, "login"), "POST": (409, 404, 409, 403, "login")},
     "change.owner": {"GET": (200, 404, 200, 403, "login"), "POST": (409, 404, 409, 403, "login")},
     "change.note": {"POST": (422, 404, 422, 403, "login")},
+    "series.show": {"GET": (404, 404, 404, 403, "login")},
+    "series.cancel": {"POST": (404, 404, 404, 403, "login")},
     "approval.queue": {"GET": (403, 403, 200, 403, "login")},
     "approval.approve": {"POST": (403, 403, 409, 403, "login")},
     "approval.reject": {"POST": (403, 403, 422, 403, "login")},
@@ -48,7 +52,7 @@ def test_every_route_of_every_role_answers_as_expected(site: Site):
     got: dict[str, dict[str, tuple[int | str, ...]]] = {}
     # Logging out comes last: it ends the sessions of the visitors.
     for endpoint, rule in sorted(found.items(), key=lambda item: item[0] == "login.leave"):
-        path = rule.rule.replace("<int(max=2147483647):reservation_id>", str(owned))
+        path = re.sub("<int.*?>", str(owned), rule.rule)
         methods = (rule.methods or set()) - {"HEAD", "OPTIONS"}
         got[endpoint] = {
             method: tuple(_answer(site, visitor, method, path) for visitor in visitors) for method in methods

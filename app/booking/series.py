@@ -1,0 +1,139 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Recurring bookings: a cluster for many slots in one transaction, and calling off those that are ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from app.booking import availability, decide
+from app.booking.request import check_hosts, write
+from app.db import reservation
+from app.db import series as db
+from app.db.account import Account
+from app.db.base import Database
+from app.db.reservation import Reservation
+from app.db.series import Series
+from app.domain import recurrence
+from app.domain.errors import InvalidRequest, NoRoom, NotFound
+from app.domain.field import NAME_LENGTH
+from app.domain.request import Request, validate
+from app.domain.shape import COMPUTE
+from app.settings import Settings
+
+SUFFIX = "-01"
+
+
+def book(
+    database: Database,
+    settings: Settings,
+    account: Account,
+    raw: Mapping[str, object],
+    again: Mapping[str, object],
+    *,
+    rolls: Collection[str],
+    appliances: Collection[str] = (COMPUTE,),
+    now: datetime,
+    key: str | None = None,
+) -> int:
+    """Book what `raw` asks for (see `request`) in each slot that `again` names (see `domain.recurrence`); the id of
+    the new series.
+
+    One transaction under the ledger lock; the reservations are called NAME-01, NAME-02, ... by their slots. What does
+    not fit in some slot: NoRoom with nothing written, a reason for each such slot; or, where `again` says skip, that
+    slot is left out and kept with its reasons and the nearest alternative, but NoRoom if no slot has room.
+    InvalidRequest names the fields to mend. A `key` sent again answers with the series that was made the first time.
+    """
+    limits = availability.limits(settings)
+    if key is not None:
+        with database.reading() as session:
+            made = reservation.id_by_key(session, account.id, key)
+            if made is not None and (found := db.of_reservation(session, made)) is not None:
+                return found
+    repeat = recurrence.validate(again)
+    first = validate(raw, now=now, rolls=rolls, appliances=appliances, limits=limits)
+    check_hosts(database, account, raw, first.shape)
+    if len(first.name) + len(SUFFIX) > NAME_LENGTH:
+        most = NAME_LENGTH - len(SUFFIX)
+        raise InvalidRequest(
+            {"name": f"The name of a series has at most {most} characters: -01 and so on follow."}
+        )
+    slots = recurrence.slots(first.slot, repeat, now + limits.ahead)
+    wanted = [
+        replace(first, name=f"{first.name}-{number:02}", slot=slot)
+        for number, slot in enumerate(slots, start=1)
+    ]
+    refused: list[tuple[Request, NoRoom]] = []
+    with database.writing(ledger=True) as session:
+        if key is not None and (made := reservation.id_by_key(session, account.id, key)) is not None:
+            return db.of_reservation(session, made) or 0
+        made_of = Series(
+            name=first.name, every_days=repeat.days, time_zone=repeat.zone.key, asked_at=now, skipped=[]
+        )
+        session.add(made_of)
+        session.flush()
+        for one in wanted:
+            try:
+                number = write(session, settings, account, one, now, key)
+            except NoRoom as why:
+                refused.append((one, why))
+                continue
+            session.get_one(Reservation, number).series_id = made_of.id
+            # One of them carries the key, the first that was written.
+            key = None
+        if refused and (not repeat.skips or len(refused) == len(wanted)):
+            raise _no_room(refused)
+        made_of.skipped = [_skipped(one, why) for one, why in refused]
+        series_id = made_of.id
+    if refused:
+        # Outside the lock: whoever books meanwhile does not wait for good advice.
+        advised = [
+            _skipped(one, availability.explain(database, settings, account, one, why, now=now))
+            for one, why in refused
+        ]
+        with database.writing() as session:
+            session.get_one(Series, series_id).skipped = advised
+    return series_id
+
+
+def cancel_ahead(database: Database, account: Account, reservation_id: int, *, now: datetime) -> int:
+    """Cancel what is ahead of the series that this reservation belongs to; how many were cancelled.
+
+    Those that have begun and those that `account` may not cancel stay.
+    """
+    with database.writing(ledger=True) as session:
+        row = reservation.get(session, account, reservation_id)
+        if row is None or row.series_id is None:
+            raise NotFound("There is no such series.")
+        rows = db.ahead(session, account, row.series_id, now)
+        mine = [one for one in rows if decide.may_cancel(account, one)]
+        for one in mine:
+            decide.call_off(session, account, one, now)
+        return len(mine)
+
+
+def _no_room(refused: list[tuple[Request, NoRoom]]) -> NoRoom:
+    reasons = [
+        f"{one.name}, {one.slot.start:%Y-%m-%d %H:%M} UTC: {' '.join(why.reasons)}" for one, why in refused
+    ]
+    return NoRoom(reasons)
+
+
+def _skipped(one: Request, why: NoRoom) -> dict[str, Any]:
+    nearest = why.alternatives[0] if why.alternatives else None
+    return {
+        "name": one.name,
+        "start": one.slot.start.isoformat(),
+        "end": one.slot.end.isoformat(),
+        "reasons": list(why.reasons),
+        "nearest": nearest
+        and {
+            "kind": nearest.kind,
+            "start": nearest.slot.start.isoformat(),
+            "end": nearest.slot.end.isoformat(),
+            "node_count": nearest.shape.most,
+        },
+    }
