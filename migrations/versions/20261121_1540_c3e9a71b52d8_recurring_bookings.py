@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recurring bookings: series, reservation.series_id
 
-Revision: c3e9a71b52d8, after 9b1e6f20c7d8. Made 2026-11-21 15:40:12.310544.
+Revision: c3e9a71b52d8, after 4b7e9d10c3a2. Made 2026-11-21 15:40:12.310544.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from alembic import op
 import app.db.base
 
 revision = "c3e9a71b52d8"
-down_revision = "9b1e6f20c7d8"
+down_revision = "4b7e9d10c3a2"
 branch_labels = None
 depends_on = None
 
