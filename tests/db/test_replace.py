@@ -159,7 +159,7 @@ def test_the_schedule_pass_moves_off_a_lost_host_and_begins_nothing_on_one(
 def test_a_host_is_lost_when_it_was_silent_too_long_and_whole_when_it_answers(
     database: Database, hosts: dict[str, Host]
 ) -> None:
-    batch = Batch(hosts["c1"].id, endpoint(hosts["c1"]), "me", ())
+    batch = Batch(hosts["c1"].id, endpoint(hosts["c1"]), "me", (), until=0.0)
     silent = Answer(batch.endpoint, (), None, Error("host_unreachable", "no route", True), 1.0)
     for seconds, is_lost in ((0, False), (599, False), (600, True)):
         with database.writing() as session:

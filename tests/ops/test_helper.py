@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from workers.node import build
+from workers.node import build, install
 from workers.node.protocol import MAX_LINE, Reply, Request, parse_hello, parse_reply
 
 REMIT = (
@@ -294,3 +294,17 @@ def test_a_manager_that_has_gone_is_no_error(helper, folder):
         assert process.stderr.read() == b""
         assert process.wait(60) == 0
     assert files(folder) == {"volumes/lh7-node1-root.raw"}
+
+
+def test_the_unpacked_helper_is_the_same_and_is_loaded_compiled(helper: Path, folder: Path, tmp_path: Path):
+    copy = tmp_path / "helper.pyz"
+    copy.write_bytes(helper.read_bytes())
+    install._unpack(str(copy))
+    assert {path.name for path in tmp_path.iterdir()} == {"helper.pyz", "helper.pyz.d"}
+    (packed,) = talk(helper, folder, line("1", "file", FILE))
+    (unpacked,) = talk(copy, folder, line("1", "file", FILE))
+    assert (packed.changed, unpacked.changed, unpacked.state) == (True, False, "present")
+    told = subprocess.run(
+        [sys.executable, "-IS", "-v", str(copy), "version"], capture_output=True, text=True, timeout=100
+    ).stderr
+    assert f"code object from '{copy}.d/workers/node/__pycache__/facts" in told

@@ -28,6 +28,7 @@ from lab import site as sites
 from lab.plan import IMAGE_CACHE
 from lab.site import Site
 from tests.site import life
+from tests.site.door import sshd  # noqa: F401 - fixture of the SSH door's tests
 from tests.site.life import Life
 from tests.site.scratch_host import clean, host  # noqa: F401 - fixtures of the operations
 from workers.plan.image import plan_image

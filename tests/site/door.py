@@ -11,12 +11,21 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.site import sshd as real
 from workers.engine.hosts import Answer, call
 from workers.engine.ssh import Endpoint
 from workers.node.protocol import Request
 
 HELPER = f"/usr/bin/python3 -S -E {Path(__file__).with_name('odd_helper.py')}"
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[real.Sshd]:
+    """A real sshd whose forced command is the odd helper."""
+    with real.running(tmp_path_factory.mktemp("sshd") / "d", HELPER) as server:
+        yield server
 
 
 def endpoint(server: real.Sshd, name: str = "h1", port: int | None = None) -> Endpoint:

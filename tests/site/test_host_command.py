@@ -116,7 +116,7 @@ def test_adding_a_host_pins_its_key_and_installs_the_helper_and_one_restricted_l
     assert after.startswith(before)
     (line,) = after[len(before) :].splitlines()
     assert line.startswith(
-        'restrict,command="/usr/bin/python3 /var/lib/leasehold/helper.pyz serve --mark lh '
+        'restrict,command="/usr/bin/python3 -IS /var/lib/leasehold/helper.pyz serve --mark lh '
     )
     assert "--public-bridge" not in line
     assert desk.on_host("stat", "-c", "%a %U", AUTHORIZED, HELPER, "/var/lib/leasehold").split("\n")[:3] == [

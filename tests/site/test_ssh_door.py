@@ -11,7 +11,6 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,12 +34,6 @@ from workers.engine.ssh import Endpoint, fingerprint
 from workers.node.protocol import Request
 
 pytestmark = pytest.mark.timeout(90)
-
-
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[real.Sshd]:
-    with real.running(tmp_path_factory.mktemp("sshd") / "d", HELPER) as server:
-        yield server
 
 
 # What a sound host gives

@@ -9,7 +9,6 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,12 +28,6 @@ from tests.site.door import (
 from workers.engine.hosts import Connections, call_all
 
 pytestmark = pytest.mark.timeout(90)
-
-
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[real.Sshd]:
-    with real.running(tmp_path_factory.mktemp("sshd") / "d", HELPER) as server:
-        yield server
 
 
 # Time: the deadline holds, and what came before it is kept

@@ -66,7 +66,8 @@ def forced_line(
     """The line of authorized_keys that lets the manager's `key` run the helper within its remit and nothing
     else."""
     ops = dict.fromkeys(op for role in sorted(roles) for op in ROLE_OPS[role])
-    words = ["/usr/bin/python3", f"{folder}/helper.pyz", "serve", "--mark", mark, "--dir", folder]
+    # -I: nothing of the host's environment; -S: no packages of the host's, which only take time to look for.
+    words = ["/usr/bin/python3", "-IS", f"{folder}/helper.pyz", "serve", "--mark", mark, "--dir", folder]
     words += ["--ops", ",".join(ops)]
     if "gateway" in roles:
         words += [word for bridge in public_bridges for word in ("--public-bridge", bridge)]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -58,12 +59,17 @@ class Door(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """The rows of one host that go over one connection, and the door to it."""
+    """The rows of one host that go over one connection, and the door to it.
+
+    `until` (monotonic seconds) is when the call must be over, well before the lease is: a process that was stopped
+    meanwhile does not ask a host for what somebody else may have undone since.
+    """
 
     host_id: int
     endpoint: Endpoint
     owner: str
     rows: tuple[Resource, ...]
+    until: float
 
 
 @dataclass
@@ -101,6 +107,7 @@ class Pass:
     def _claim(self, busy: Iterable[int]) -> list[Batch]:
         owner = f"{socket.gethostname()[:20]}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
         step(f"{self.name}.claim.before")
+        until = time.monotonic() + self.settings.passes.deadline_s
         with self.database.writing() as session:
             lease = timedelta(seconds=self.settings.passes.lease_s)
             rows = resource.claim(session, self.name, owner, self.clock(), lease, tuple(busy))
@@ -111,14 +118,17 @@ class Pass:
             session.expunge_all()
         step(f"{self.name}.claim.after")
         return [
-            Batch(host_id, endpoint(hosts[host_id]), owner, tuple(claimed))
+            Batch(host_id, endpoint(hosts[host_id]), owner, tuple(claimed), until)
             for host_id, claimed in by_host.items()
         ]
 
     def _call(self, door: Door, batch: Batch) -> Answer | None:
         requests = [Request(str(row.id), row.op, row.want, row.args) for row in batch.rows]
         step(f"{self.name}.call.before")
-        answers = list(door.call_all({batch.endpoint: requests}, deadline_s=self.settings.passes.deadline_s))
+        left_s = batch.until - time.monotonic()
+        if left_s <= 0:
+            return None
+        answers = list(door.call_all({batch.endpoint: requests}, deadline_s=left_s))
         step(f"{self.name}.call.after")
         return answers[0] if answers else None
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the helper's zipapp: this package and pyroute2, byte for byte the same from the same sources.
+"""Makes the helper's zipapp: this package and what it needs of pyroute2, byte for byte the same from the same sources.
 
 Files are stored, not deflated, because what zlib makes differs between its versions; all dates are the same. The
 manager runs this; it is not part of what it makes.
@@ -17,7 +17,26 @@ from pathlib import Path
 HERE = Path(__file__).parent
 LEFT_OUT = {"build.py", "install.py"}  # the manager's own side
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip file can hold
-MAIN = "from workers.node.__main__ import main\n\nraise SystemExit(main())\n"
+# Python keeps no compiled code in a zip, so `install` unpacks it beside itself and compiles it there.
+MAIN = """import sys
+
+sys.path.insert(0, sys.path[0] + ".d")
+from workers.node.__main__ import main
+
+raise SystemExit(main())
+"""
+# What importing pyroute2.iproute takes, and little more. The library's own __init__ imports five times as much.
+PYROUTE2 = {
+    "common.py",
+    "config",
+    "iproute",
+    "netlink",
+    "netns",
+    "process.py",
+    "protocols",
+    "requests",
+    "statsd.py",
+}
 
 
 def zipapp() -> bytes:
@@ -41,5 +60,9 @@ def _files() -> Iterator[tuple[str, bytes]]:
     if found is None or found.origin is None:
         raise RuntimeError("pyroute2 is not installed in the manager's environment: run `make venv`")
     pyroute2 = Path(found.origin).parent
+    yield "pyroute2/__init__.py", b""
     for path in pyroute2.rglob("*.py"):
-        yield f"pyroute2/{path.relative_to(pyroute2).as_posix()}", path.read_bytes()
+        parts = path.relative_to(pyroute2).parts
+        is_other_family = parts[0] == "netlink" and len(parts) > 2 and parts[1] != "rtnl"
+        if parts[0] in PYROUTE2 and not is_other_family:
+            yield "/".join(("pyroute2", *parts)), path.read_bytes()

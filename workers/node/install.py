@@ -12,12 +12,14 @@ every step repeatable.
 from __future__ import annotations
 
 import base64
+import compileall
 import contextlib
 import hashlib
 import json
 import os
 import shutil
 import stat
+import zipfile
 from typing import Any
 
 
@@ -47,9 +49,14 @@ def install(task: dict[str, Any], did: list[str]) -> list[str]:
     if _read(path) != helper:
         did.append(f"wrote {path}")
         if not task["dry_run"]:
+            shutil.rmtree(f"{path}.d", ignore_errors=True)  # what is there is always of the zip beside it
             _write(path, helper, 0o700)
             if hashlib.sha256(_read(path) or b"").hexdigest() != task["sha256"]:
                 raise OSError(f"{path} does not read back as it was written; is the disk sound?")
+    if not os.path.isdir(f"{path}.d"):
+        did.append(f"unpacked and compiled it into {path}.d")
+        if not task["dry_run"]:
+            _unpack(path)
     return _set_line(task["key"], task["line"], task["dry_run"], did)
 
 
@@ -61,6 +68,7 @@ def remove(task: dict[str, Any], did: list[str]) -> list[str]:
     if os.path.exists(path):
         did.append(f"removed {path}")
         if not task["dry_run"]:
+            shutil.rmtree(f"{path}.d", ignore_errors=True)
             os.unlink(path)
     if task["dry_run"] or not os.path.isdir(folder):
         return warnings
@@ -116,6 +124,19 @@ def _set_line(key: str, line: str | None, dry_run: bool, did: list[str]) -> list
     elif os.path.exists(path) and stat.S_IMODE(os.stat(path).st_mode) & 0o077:
         return [f"{path} is readable by others than root; sshd may refuse it: chmod 600 {path}"]
     return []
+
+
+def _unpack(path: str) -> None:
+    """Bring the zip's code, compiled by this host's Python, to where it is found first; all of it or nothing."""
+    aside = f"{path}.leasehold-{os.getpid()}"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(aside)
+        if not compileall.compile_dir(aside, quiet=2, stripdir=aside, prependdir=f"{path}.d"):
+            raise OSError(f"{path} cannot be compiled by this host's Python; it must be 3.11 or newer")
+        os.rename(aside, f"{path}.d")
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _read(path: str) -> bytes | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyroute2 import IPRoute
+from pyroute2.iproute.linux import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from workers.node.steps import FloodAdd, FloodDel, LinkAdd, LinkCommand, LinkDel, LinkSeen, LinkSet

@@ -18,7 +18,7 @@ def line(*roles: str, folder: str = "/var/lib/leasehold", bridge: str = "br-publ
 
 def test_forced_command_of_a_compute_host():
     assert line("compute") == (
-        'restrict,command="/usr/bin/python3 /var/lib/leasehold/helper.pyz serve --mark lh '
+        'restrict,command="/usr/bin/python3 -IS /var/lib/leasehold/helper.pyz serve --mark lh '
         f'--dir /var/lib/leasehold --ops vxlan,vlan,domain,null,report" {KEY} leasehold-manager'
     )
 

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,10 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.db.base import Database
 from app.db.resource import HAVES, Resource
-from app.settings import Passes
-from workers.engine.run_pass import HOST_FAILURES, backoff, outcome
-from workers.node.protocol import CODES, Error, Reply
+from app.settings import Passes, Settings
+from workers.engine.hosts import Answer
+from workers.engine.run_pass import HOST_FAILURES, Batch, Pass, backoff, outcome
+from workers.engine.ssh import Endpoint
+from workers.node.protocol import CODES, Error, Reply, Request
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 TEXTS = ("why", "error_code", "error_message")
@@ -128,3 +133,22 @@ def test_backoff_grows_to_its_limit_and_stays_there(failures: int) -> None:
     first, second = backoff(failures, True, TIMES), backoff(failures + 1, True, TIMES)
     assert timedelta(seconds=2) <= first <= second <= timedelta(seconds=300)
     assert second == min(2 * first, timedelta(seconds=300))
+
+
+def test_a_pass_that_was_stopped_asks_no_host_after_its_time() -> None:
+    asked: list[Mapping[Endpoint, Sequence[Request]]] = []
+
+    class Watched:
+        def call_all(
+            self, batches: Mapping[Endpoint, Sequence[Request]], *, deadline_s: float
+        ) -> Iterator[Answer]:
+            assert 0 < deadline_s <= 5
+            asked.append(batches)
+            return iter(())
+
+    door, to = Watched(), Endpoint("c1", "198.18.9.1", 22, "ssh-ed25519 AAAA")
+    one = Pass(Database("sqlite://"), Settings(), "network", lambda: door)
+    for until in (time.monotonic() - 1, time.monotonic() + 5):
+        assert one._call(door, Batch(1, to, "me", (row(args={}),), until)) is None
+    assert len(asked) == 1
+    one.database.close()
