@@ -43,12 +43,13 @@ def request(
 
     Of a group with a least there may be fewer nodes than asked for. Hosts are named by cluster providers alone.
     One transaction under the ledger lock. InvalidRequest names the fields to mend; NoRoom says what is short, who is
-    in the way, and what would fit. In both cases nothing is written. A `key` (at most 64 characters) names the
-    request: sent again, it answers with the reservation that was made the first time.
+    in the way, and what would fit. In both cases nothing is written. A `key` names the
+    request: sent again, it answers with the reservation that was made the first time. It has 64 hexadecimal digits;
+    the first half is its name, the second is made of what was asked: InvalidRequest where only the first is the same.
     """
     if key is not None:
         with database.reading() as session:
-            made = reservation.id_by_key(session, account.id, key)
+            made = made_before(session, account, key)
         if made is not None:
             return made
     wanted = validate(raw, now=now, rolls=rolls, appliances=appliances, limits=availability.limits(settings))
@@ -60,12 +61,21 @@ def request(
         raise availability.explain(database, settings, account, wanted, why, now=now) from why
 
 
+def made_before(session: Session, account: Account, key: str) -> int | None:
+    """The reservation the account made under this key; InvalidRequest where the key named another request."""
+    made = reservation.made_under(session, account.id, key[: len(key) // 2])
+    if made is not None and made[1] != key:
+        message = "This key was sent with another request before. Take a new key for a new request."
+        raise InvalidRequest({"Idempotency-Key": message})
+    return made[0] if made else None
+
+
 def _book(
     database: Database, settings: Settings, account: Account, wanted: Request, now: datetime, key: str | None
 ) -> int:
     with database.writing(ledger=True) as session:
         # Looked for again under the lock: the first of two sent at once may have been written meanwhile.
-        if key is not None and (made := reservation.id_by_key(session, account.id, key)) is not None:
+        if key is not None and (made := made_before(session, account, key)) is not None:
             return made
         return write(session, settings, account, wanted, now, key)
 

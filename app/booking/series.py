@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from app.booking import availability, decide
-from app.booking.request import check_hosts, write
+from app.booking.request import check_hosts, made_before, write
 from app.db import reservation
 from app.db import series as db
 from app.db.account import Account
@@ -50,7 +50,7 @@ def book(
     limits = availability.limits(settings)
     if key is not None:
         with database.reading() as session:
-            made = reservation.id_by_key(session, account.id, key)
+            made = made_before(session, account, key)
             if made is not None and (found := db.of_reservation(session, made)) is not None:
                 return found
     repeat = recurrence.validate(again)
@@ -68,7 +68,7 @@ def book(
     ]
     refused: list[tuple[Request, NoRoom]] = []
     with database.writing(ledger=True) as session:
-        if key is not None and (made := reservation.id_by_key(session, account.id, key)) is not None:
+        if key is not None and (made := made_before(session, account, key)) is not None:
             return db.of_reservation(session, made) or 0
         made_of = Series(
             name=first.name, every_days=repeat.days, time_zone=repeat.zone.key, asked_at=now, skipped=[]

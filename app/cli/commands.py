@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from app.booking import account as accounts
 from app.cli.cron import cron
 from app.cli.project import project
+from app.cli.token import token
 from app.db.account import ROLES
 from app.db.base import Database
 from app.domain.errors import LeaseholdError
@@ -88,6 +89,9 @@ def upgrade(settings: Settings) -> None:
 @leasehold.group()
 def account() -> None:
     """Look after the accounts of providers."""
+
+
+account.add_command(token)
 
 
 @account.command("add")

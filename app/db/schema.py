@@ -4,6 +4,6 @@
 
 from __future__ import annotations
 
-from app.db import account, event, ledger, pass_run, project, reservation, resource, series, site
+from app.db import account, event, ledger, pass_run, project, reservation, resource, series, site, token
 
-MODULES = (account, event, ledger, pass_run, project, reservation, resource, series, site)
+MODULES = (account, event, ledger, pass_run, project, reservation, resource, series, site, token)

@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 
 from app.domain.errors import NotAllowed
 from app.web import (
+    account,
     approval,
     availability,
     change,
@@ -36,6 +37,7 @@ GET, POST, FORM = ("GET",), ("POST",), ("GET", "POST")
 # Beyond this no database of ours has an id, and SQLite and PostgreSQL each refuse the number in their own way.
 ID = "<int(max=2147483647):reservation_id>"
 SERIES = "<int(max=2147483647):series_id>"
+TOKEN = "<int(max=2147483647):token_id>"
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,9 @@ PAGES = (
     Page("/", "home.show", home.show, ANY_ACCOUNT),
     Page("/login", "login.enter", login.enter, EVERYBODY, FORM),
     Page("/logout", "login.leave", login.leave, EVERYBODY, POST),
+    Page("/account", "account.show", account.show, ANY_ACCOUNT),
+    Page("/account/tokens", "account.make_token", account.make_token, ANY_ACCOUNT, POST),
+    Page(f"/account/tokens/{TOKEN}/revoke", "account.revoke_token", account.revoke_token, ANY_ACCOUNT, POST),
     Page("/availability", "availability.ask", availability.ask, PROVIDERS),
     Page("/reservations", "reservation.listing", reservation.listing, PROVIDERS),
     Page("/reservations/new", "new.ask", new.ask, PROVIDERS, FORM),

@@ -64,6 +64,7 @@ PAGES = {
     "/reservations": 5,
     "/reservations/{}": 13,
     "/reservations/{}/live": 7,
+    "/account": 4,
     "/reservations/{}/history": 4,
     "/reservations/{}/cancel": 4,
     "/reservations/{}/end": 11,

@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The schemas of what is answered: what `show` and the views make. A test holds every answer against them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.domain.lifecycle import STATES
+
+Schema = Mapping[str, Any]
+TEXT: Schema = {"type": "string"}
+WHOLE: Schema = {"type": "integer"}
+TIME: Schema = {"type": "string", "format": "date-time"}
+YES: Schema = {"type": "boolean"}
+
+
+def ref(name: str) -> Schema:
+    """The schema of that name."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def maybe(schema: Schema) -> Schema:
+    """That, or null."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def many(schema: Schema) -> Schema:
+    """A list of that."""
+    return {"type": "array", "items": schema}
+
+
+def thing(**properties: Schema) -> dict[str, Any]:
+    """An object with all of these members."""
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+SUMMARY = thing(
+    id=WHOLE,
+    name=TEXT,
+    owner=TEXT,
+    state={"enum": list(STATES)},
+    version=WHOLE,
+    start=TIME,
+    end=TIME,
+    node_count=WHOLE,
+    requested_at=TIME,
+    hold_until=TIME,
+    cancel_requested_at=maybe(TIME),
+    why=maybe(TEXT),
+)
+FULL = thing(
+    **SUMMARY["properties"],
+    summary=TEXT,
+    home_gib=WHOLE,
+    rolls=many(TEXT),
+    note=TEXT,
+    reason=maybe(TEXT),
+    decided_by=maybe(TEXT),
+    decided_at=maybe(TIME),
+    building_at=maybe(TIME),
+    ready_at=maybe(TIME),
+    ended_at=maybe(TIME),
+    users=many(TEXT),
+    nodes=many(ref("Node")),
+    access=maybe(ref("Access")),
+    progress=thing(done=WHOLE, total=WHOLE, is_removal=YES),
+    steps=many(ref("Step")),
+    checks=many(ref("Check")),
+)
+SCHEMAS: Mapping[str, Schema] = {
+    "Summary": SUMMARY,
+    "Reservation": FULL,
+    "Reservations": thing(
+        reservations=many(ref("Summary")),
+        next={"type": ["string", "null"], "description": "Where the rest is; null: this was the last page."},
+    ),
+    "Node": thing(
+        name=TEXT, kind=TEXT, vcpus=WHOLE, memory_mib=WHOLE, disk_gib=WHOLE, host=TEXT, storage=TEXT
+    ),
+    "Access": thing(address=TEXT, commands=many(TEXT), known_hosts=maybe(TEXT), fingerprint=maybe(TEXT)),
+    "Step": thing(
+        step=TEXT,
+        operation=TEXT,
+        host=TEXT,
+        state=TEXT,
+        detail=maybe(TEXT),
+        failures=WHOLE,
+        retry_at=maybe(TIME),
+        started_at=maybe(TIME),
+        done_at=maybe(TIME),
+        seconds=maybe({"type": "number"}),
+        removal_started_at=maybe(TIME),
+        removed_at=maybe(TIME),
+    ),
+    "Check": thing(name=TEXT, is_ok=YES, detail=TEXT, seconds=maybe({"type": "number"})),
+    "Events": thing(
+        events=many(thing(at=TIME, actor=TEXT, kind=TEXT, message=TEXT, data={"type": "object"}))
+    ),
+    "LatestEnd": thing(latest_end=TIME, in_the_way=many(ref("InTheWay"))),
+    "InTheWay": thing(what=TEXT, name=maybe(TEXT), until=TIME),
+    "Rolls": thing(rolls=many(thing(name=TEXT, version=TEXT, summary=TEXT))),
+    "Availability": thing(
+        earliest=maybe(thing(start=TIME, end=TIME)),
+        largest=thing(start=TIME, end=TIME, node_count=WHOLE),
+        free=many(thing(role=TEXT, resource=TEXT, free=WHOLE, total=WHOLE, largest=WHOLE)),
+        alternatives=many(ref("Alternative")),
+    ),
+    "Alternative": thing(
+        kind={"enum": ["later", "smaller", "shorter"]},
+        request={"type": "object", "description": "Can be sent as it is, or with what is lacking."},
+    ),
+    "Problem": thing(type=TEXT, title=TEXT, status=WHOLE, detail=TEXT, request_id=TEXT)
+    | {"description": "RFC 9457. Some kinds have more members, see the documentation."},
+}

@@ -1,0 +1,112 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What is free and when, and which software there is: asked by the address alone, as the page is."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask import jsonify
+from flask.typing import ResponseReturnValue
+
+from app.api import body, show
+from app.api.fields import MOMENT_SCHEMA, TEXT, Field, Fields, digits, duration, gib, mib, moment
+from app.booking import availability
+from app.domain.errors import InvalidRequest
+from app.domain.shape_input import Limits, validate_shape
+from app.domain.slot import Slot
+from app.web import visit
+from app.web.new import offered_rolls
+
+# What is asked for where the address does not say: as the page suggests.
+SUGGESTED = {"vcpus": 1, "memory_mib": 1024, "disk_gib": 4, "home_gib": 2}
+# name in the address -> name in the domain.
+SIZES = {
+    "nodes": "node_count",
+    "vcpus": "vcpus",
+    "memory": "memory_mib",
+    "disk": "disk_gib",
+    "home": "home_gib",
+}
+COUNT = {"type": "integer", "minimum": 1, "maximum": 999999999}
+AMOUNT = TEXT | {"pattern": "^[0-9]{1,9} ?(MiB|GiB|TiB)$"}
+QUESTION: Fields = {
+    "nodes": Field(digits, COUNT | {"description": "Compute nodes."}, is_required=True),
+    "duration": Field(
+        duration, TEXT | {"description": "ISO 8601: P7D, PT4H30M.", "examples": ["P7D"]}, is_required=True
+    ),
+    "vcpus": Field(digits, COUNT | {"default": 1, "description": "Of each node."}),
+    "memory": Field(mib, AMOUNT | {"default": "1GiB", "description": "Of each node."}),
+    "disk": Field(gib, AMOUNT | {"default": "4GiB", "description": "Of each node."}),
+    "home": Field(gib, AMOUNT | {"default": "2GiB", "description": "Shared by all nodes."}),
+    "after": Field(moment, MOMENT_SCHEMA | {"description": "Not before; none: now."}),
+    "before": Field(moment, MOMENT_SCHEMA | {"description": "It must have begun by then."}),
+}
+
+
+def ask() -> ResponseReturnValue:
+    """The earliest slot, the largest cluster in the first one possible, and what is free throughout that.
+
+    Nothing is held by asking. Each alternative is the part of a request that says when and how large.
+    """
+    site, now = visit.site(), visit.now()
+    limits = availability.limits(site.settings)
+    values, wrong = body.query(QUESTION)
+    sizes = SUGGESTED | {inner: values[outer] for outer, inner in SIZES.items() if outer in values}
+    try:
+        shape = validate_shape(sizes, limits=limits)
+    except InvalidRequest as why:
+        outer = {inner: outer for outer, inner in SIZES.items()}
+        wrong = {outer.get(name, name): message for name, message in why.fields.items()} | wrong
+    after = max(now, values.get("after", now))
+    length: timedelta = values.get("duration", timedelta(hours=1))
+    wrong |= _wrong_times(after, length, values.get("before"), now, limits)
+    if wrong:
+        raise InvalidRequest(wrong)
+    slot = Slot(after, after + length)
+    earliest = availability.earliest(
+        site.database, site.settings, shape, length, after, values.get("before"), now=now
+    )
+    largest = availability.largest(site.database, site.settings, shape, slot, now=now)
+    alternatives = []
+    if earliest is not None and earliest != slot:
+        alternatives.append({"kind": "later", "request": sizes | show.slot(earliest)})
+    if 0 < largest < sizes["node_count"]:
+        alternatives.append({"kind": "smaller", "request": sizes | show.slot(slot) | {"node_count": largest}})
+    return jsonify(
+        earliest=show.slot(earliest) if earliest else None,
+        largest=show.slot(slot) | {"node_count": largest},
+        free=[
+            {
+                "role": share.role,
+                "resource": share.resource,
+                "free": share.free,
+                "total": share.total,
+                "largest": share.largest,
+            }
+            for share in availability.shares(site.database, site.settings, slot, now=now)
+        ],
+        alternatives=alternatives,
+    )
+
+
+def _wrong_times(
+    after: datetime, length: timedelta, before: datetime | None, now: datetime, limits: Limits
+) -> dict[str, str]:
+    wrong: dict[str, Any] = {}
+    if not timedelta(0) < length <= limits.length:
+        wrong["duration"] = f"A slot lasts at most {limits.length.days} days, and longer than none."
+    if after > now + limits.ahead:
+        wrong["after"] = f"Book at most {limits.ahead.days} days ahead."
+    if before is not None and before < after:
+        wrong["before"] = "This is before the time to search from."
+    return wrong
+
+
+def rolls() -> ResponseReturnValue:
+    """The software that can be asked for; what is not offered comes with every cluster."""
+    found = offered_rolls(visit.site().settings)
+    return jsonify(
+        rolls=[{"name": roll.name, "version": roll.version, "summary": roll.summary} for roll in found]
+    )

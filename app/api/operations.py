@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The whole table of the API: every operation, who may use it, what it takes and answers. The OpenAPI document is
+made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flask.typing import ResponseReturnValue
+
+from app.api import answers, availability, change, reservation
+from app.api.fields import Fields
+from app.web.urls import CLUSTER_PROVIDER, ID, PROVIDERS
+
+ROOT = "/api/v1"
+ONE = f"{ROOT}/reservations/{ID}"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One line of the table: `answer` is a schema's name in `answers`, none for 204; `refusals` are the statuses
+    besides those that every operation has."""
+
+    method: str
+    rule: str
+    endpoint: str
+    view: Callable[..., ResponseReturnValue]
+    roles: frozenset[str]
+    answer: str | None
+    status: int = 200
+    query: Fields | None = None
+    body: Fields | None = None
+    is_versioned: bool = False
+    refusals: tuple[int, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of what the view says of itself."""
+        return (self.view.__doc__ or "").strip().split(". ")[0].rstrip(".")
+
+
+OPERATIONS = (
+    Operation(
+        "GET", f"{ROOT}/availability", "availability.ask", availability.ask, PROVIDERS, "Availability",
+        query=availability.QUESTION,
+    ),
+    Operation("GET", f"{ROOT}/rolls", "availability.rolls", availability.rolls, PROVIDERS, "Rolls"),
+    Operation(
+        "GET", f"{ROOT}/reservations", "reservation.listing", reservation.listing, PROVIDERS, "Reservations",
+        query=reservation.LISTING,
+    ),
+    Operation(
+        "POST", f"{ROOT}/reservations", "reservation.create", reservation.create, PROVIDERS, "Summary", 201,
+        body=reservation.NEW, refusals=(409,),
+    ),
+    Operation("GET", ONE, "reservation.detail", reservation.detail, PROVIDERS, "Reservation"),
+    Operation(
+        "GET", f"{ONE}/events", "reservation.events", reservation.events, PROVIDERS, "Events",
+        query=reservation.EVENTS,
+    ),
+    Operation(
+        "POST", f"{ONE}/approve", "change.approve", change.approve, CLUSTER_PROVIDER, "Summary",
+        body=change.NOTHING, is_versioned=True,
+    ),
+    Operation(
+        "POST", f"{ONE}/reject", "change.reject", change.reject, CLUSTER_PROVIDER, "Summary",
+        body=change.REASON, is_versioned=True,
+    ),
+    Operation(
+        "POST", f"{ONE}/cancel", "change.cancel", change.cancel, PROVIDERS, "Summary",
+        body=change.NOTHING, refusals=(409,),
+    ),
+    Operation("GET", f"{ONE}/end", "change.latest_end", change.latest_end, PROVIDERS, "LatestEnd"),
+    Operation(
+        "PUT", f"{ONE}/end", "change.set_end", change.set_end, PROVIDERS, "Summary",
+        body=change.END, is_versioned=True,
+    ),
+    Operation(
+        "PUT", f"{ONE}/owner", "change.give", change.give, PROVIDERS, None, 204,
+        body=change.OWNER, is_versioned=True,
+    ),
+    Operation("POST", f"{ONE}/notes", "change.note", change.note, PROVIDERS, None, 204, body=change.NOTE),
+)  # fmt: skip
+BY_ENDPOINT = {operation.endpoint: operation for operation in OPERATIONS}
+assert all(operation.answer in answers.SCHEMAS or operation.status == 204 for operation in OPERATIONS)

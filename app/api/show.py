@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Rows as JSON: reservations with their steps, events, slots; and what a refusal offers instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Row
+from sqlalchemy.orm import Session
+
+from app.db import account as accounts
+from app.db import resource, site
+from app.db.event import Event
+from app.db.reservation import Reservation
+from app.domain.errors import NoRoom
+from app.domain.refusal import Alternative, InTheWay
+from app.domain.shape import NodeGroup
+from app.domain.slot import Slot
+from app.web import words
+from app.web.access import access
+from app.web.steps import Step, checks_of, make_steps, progress
+
+ZONE = ZoneInfo("UTC")
+
+
+def time(moment: datetime | None) -> str | None:
+    """The moment in RFC 3339, in UTC."""
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def etag(version: int) -> str:
+    """The version as If-Match wants it back."""
+    return f'"{version}"'
+
+
+def slot(found: Slot) -> dict[str, Any]:
+    """Start and end."""
+    return {"start": time(found.start), "end": time(found.end)}
+
+
+def summary(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
+    """One line of the list, from a row of `reservation.page`."""
+    return {
+        "id": row.id,
+        "name": row.name,
+        "owner": row.owner,
+        "state": row.state,
+        "version": row.version,
+        "start": time(row.start_at),
+        "end": time(row.end_at),
+        "node_count": row.node_count,
+        "requested_at": time(row.requested_at),
+        "hold_until": time(row.hold_until),
+        "cancel_requested_at": time(row.cancel_requested_at),
+        "why": row.why,
+    }
+
+
+def reservation(session: Session, row: Reservation, now: datetime) -> dict[str, Any]:
+    """All that its page shows."""
+    hosts = {host.id: host.name for host in site.hosts(session)}
+    rows = resource.steps_of(session, row.id)
+    steps = make_steps(row, rows, resource.needs_of(session, row.id), now)
+    summed = progress(steps)
+    decider = accounts.name_of(session, row.decided_by_id) if row.decided_by_id else None
+    way_in = access(row) if row.state == "ready" else None
+    return {
+        "id": row.id,
+        "name": row.name,
+        "owner": row.owner.name,
+        "state": row.state,
+        "version": row.version,
+        "start": time(row.start_at),
+        "end": time(row.end_at),
+        "node_count": sum(node.kind == "compute" for node in row.nodes),
+        "requested_at": time(row.requested_at),
+        "hold_until": time(row.hold_until),
+        "cancel_requested_at": time(row.cancel_requested_at),
+        "why": row.why,
+        "summary": words.sentence(row, summed, now, ZONE, decider),
+        "home_gib": row.home_gib,
+        "rolls": row.rolls,
+        "note": row.note,
+        "reason": row.reason,
+        "decided_by": decider,
+        "decided_at": time(row.decided_at),
+        "building_at": time(row.building_at),
+        "ready_at": time(row.ready_at),
+        "ended_at": time(row.ended_at),
+        "users": [user.name for user in row.users],
+        "nodes": [
+            {
+                "name": node.name,
+                "kind": node.kind,
+                "vcpus": node.vcpus,
+                "memory_mib": node.memory_mib,
+                "disk_gib": node.disk_gib,
+                "host": hosts[node.host_id],
+                "storage": hosts[node.storage_id],
+            }
+            for node in row.nodes
+        ],
+        "access": asdict(way_in) | {"commands": list(way_in.commands)} if way_in else None,
+        "progress": {"done": summed.done, "total": summed.total, "is_removal": summed.is_removal},
+        "steps": [_step(step) for step in steps],
+        "checks": [asdict(check) for check in checks_of(rows)],
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    return {
+        "step": step.label,
+        "operation": step.op,
+        "host": step.host,
+        "state": step.standing.word,
+        "detail": step.detail,
+        "failures": step.failures,
+        "retry_at": time(step.retry_at),
+        "started_at": time(step.started_at),
+        "done_at": time(step.done_at),
+        "seconds": step.seconds,
+        "removal_started_at": time(step.removal_at),
+        "removed_at": time(step.removed_at),
+    }
+
+
+def event(row: Event) -> dict[str, Any]:
+    """One change: who or what made it, when, and why."""
+    return {
+        "at": time(row.at),
+        "actor": row.actor,
+        "kind": row.kind,
+        "message": row.message,
+        "data": row.data,
+    }
+
+
+def in_the_way(found: Iterable[InTheWay]) -> list[dict[str, Any]]:
+    """Who or what is in the way, and until when."""
+    return [{"what": one.what, "name": one.name, "until": time(one.until)} for one in found]
+
+
+def no_room(why: NoRoom, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What a refusal says besides its reasons; each alternative is `asked`, changed so that it fits."""
+    return {
+        "reasons": list(why.reasons),
+        "in_the_way": in_the_way(why.in_the_way),
+        "alternatives": [{"kind": one.kind, "request": _instead(asked, one)} for one in why.alternatives],
+    }
+
+
+def _instead(asked: Mapping[str, Any], offer: Alternative) -> dict[str, Any]:
+    instead = {**asked, "end": time(offer.slot.end)}
+    if offer.kind == "later":
+        instead["start"] = time(offer.slot.start)
+    if offer.kind == "smaller" and "groups" in asked:
+        pairs = zip(asked["groups"], offer.shape.groups, strict=True)
+        instead["groups"] = [_smaller(one, group) for one, group in pairs]
+    elif offer.kind == "smaller":
+        instead = _smaller(instead, offer.shape.groups[0])
+    return instead
+
+
+def _smaller(asked: Mapping[str, Any], group: NodeGroup) -> dict[str, Any]:
+    fewer: dict[str, Any] = {"node_count": group.most}
+    if "least" in asked:
+        fewer["least"] = min(group.least, group.most)
+    if asked.get("node_names"):
+        fewer["node_names"] = list(group.node_names)
+    return {**asked, **fewer}
