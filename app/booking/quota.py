@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A project's ceilings against what it holds: checked for each booking, told on the page."""
+"""A project's ceilings against what it holds: kept to by each booking, told on the page."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
@@ -13,6 +14,7 @@ from app.db.account import Account
 from app.db.project import Project
 from app.domain import quota
 from app.domain.quota import Holding, Line, Quota
+from app.domain.shape import Shape
 from app.domain.slot import Slot
 from app.settings import Settings
 
@@ -38,26 +40,53 @@ def check(
     settings: Settings,
     account: Account,
     project_id: int,
-    wanted: Holding,
+    becomes: Holding,
     now: datetime,
     *,
-    replaces: int | None = None,
+    replaces: int,
 ) -> None:
-    """InvalidRequest, by field, where `wanted` passes the ceilings of the project; cluster providers may pass them.
+    """InvalidRequest, by field, where the reservation `replaces`, having become this, passes the ceilings of the
+    project; cluster providers may pass them.
 
-    `replaces` is the reservation that is to become `wanted`, where there is one. Called under the ledger lock, so
-    that two requests at once do not both find the last of it.
+    Called under the ledger lock, so that two requests at once do not both find the last of it.
     """
     if account.role == "cluster_provider":
         return
     limits = ceilings(settings, session.get_one(Project, project_id))
     if limits != Quota():
-        held = _held(session, project_id, replaces)
-        quota.check(limits, held, wanted, now, is_new=replaces is None)
+        quota.check(limits, _held(session, project_id, replaces), becomes, now, is_new=False)
+
+
+def within(
+    session: Session,
+    settings: Settings,
+    account: Account,
+    shape: Shape,
+    slot: Slot,
+    now: datetime,
+    *,
+    beside: Sequence[Holding] = (),
+    count_field: str = "node_count",
+) -> Shape:
+    """As much of the shape as the account's project may have in `slot`, its least at the least; all of it for a
+    cluster provider.
+
+    InvalidRequest, by field, where the project may not even have the least; too many nodes are told as `count_field`.
+    `beside` counts as held, too. Called under the ledger lock where the shape is to be booked.
+    """
+    if account.role == "cluster_provider":
+        return shape
+    limits = ceilings(settings, session.get_one(Project, account.project_id))
+    if limits == Quota():
+        return shape
+    held = [*_held(session, account.project_id, None), *beside]
+    quota.check(limits, held, Holding(shape.least, slot), now, count_field=count_field)
+    left = quota.nodes_left(limits, held, slot, now)
+    return shape if left is None or shape.most <= left else shape.of(left)
 
 
 def lines(
-    session: Session, settings: Settings, account: Account, wanted: Holding, now: datetime
+    session: Session, settings: Settings, account: Account, wanted: Sequence[Holding], now: datetime
 ) -> list[Line]:
     """How far the ceilings of the account's project are used, now and with `wanted`; those it has none of left out."""
     if account.role == "cluster_provider":

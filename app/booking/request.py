@@ -41,7 +41,8 @@ def request(
 ) -> int:
     """Validate, place and store what `account` asks for; return the new reservation's id.
 
-    Of a group with a least there may be fewer nodes than asked for. Hosts are named by cluster providers alone.
+    Of a group with a least there may be fewer nodes than asked for: no more than fit, and than the account's project
+    may have. Hosts are named by cluster providers alone.
     One transaction under the ledger lock. InvalidRequest names the fields to mend; NoRoom says what is short, who is
     in the way, and what would fit. In both cases nothing is written. A `key` names the
     request: sent again, it answers with the reservation that was made the first time. It has 64 hexadecimal digits;
@@ -88,10 +89,11 @@ def write(
         raise InvalidRequest(
             {"name": f"There is a cluster called {wanted.name!r} already. Choose another name."}
         )
-    holding = Holding(wanted.shape.most, wanted.slot)
-    quota.check(session, settings, account, account.project_id, holding, now)
+    allowed = quota.within(
+        session, settings, account, wanted.shape, wanted.slot, now, count_field=wanted.count_field
+    )
     slot = room.occupied(settings, wanted.slot)
-    granted, placement = room.find(session, settings, wanted.shape, slot, now, name=wanted.name)
+    granted, placement = room.find(session, settings, allowed, slot, now, name=wanted.name)
     row = _row(wanted, settings, account, now)
     row.request_key = key
     session.add(row)
@@ -111,6 +113,7 @@ def write(
         reservation_id=row.id,
     )
     name = project.name_of(session, row.project_id)
+    holding = Holding(granted.most, wanted.slot)
     if (rule := rule_for(settings.booking.auto_approve, name, holding, now)) is not None:
         _approve(session, row, rule, now)
     return row.id

@@ -13,7 +13,7 @@ from app.domain.quota import HOUR, Holding
 
 @dataclass(frozen=True)
 class AutoApprove:
-    """One rule: a request of `project` (empty: of any) that asks for no more than this needs no person's approval.
+    """One rule: a request of `project` (empty: of any) that is granted no more than this needs no person's approval.
 
     What is None does not matter. `notice_s` is how long before its start it must be asked for at the least.
     """
@@ -26,7 +26,7 @@ class AutoApprove:
     notice_s: int = 0
 
     def approves(self, project: str, wanted: Holding, now: datetime) -> bool:
-        """Whether a request of `project` for `wanted`, made at `now`, fits the rule."""
+        """Whether a request of `project` that is granted `wanted` at `now` fits the rule."""
         length = wanted.slot.length
         return (
             self.project in ("", project)

@@ -54,11 +54,18 @@ class Line:
 
 
 def check(
-    quota: Quota, held: Sequence[Holding], wanted: Holding, now: datetime, *, is_new: bool = True
+    quota: Quota,
+    held: Sequence[Holding],
+    wanted: Holding,
+    now: datetime,
+    *,
+    is_new: bool = True,
+    count_field: str = "node_count",
 ) -> None:
     """InvalidRequest, by field, where `wanted` beside what is `held` passes the quota.
 
-    Something that is there and is to become `wanted` is not among `held`; its notice was given (`is_new` False).
+    Something that is there and is to become `wanted` is not among `held`; its notice was given (`is_new` False). Too
+    many nodes are told as `count_field`.
     """
     wrong = {}
     if is_new and wanted.slot.start < now + quota.notice:
@@ -76,7 +83,7 @@ def check(
         )
     most = _at_once(held, wanted.slot)
     if quota.nodes is not None and most + wanted.nodes > quota.nodes:
-        wrong["node_count"] = (
+        wrong[count_field] = (
             f"Your project may have {quota.nodes:,} compute nodes at once. It holds {most:,} in that time,"
             f" so {max(0, quota.nodes - most):,} are left."
         )
@@ -84,7 +91,7 @@ def check(
     asked = node_hours(wanted, now)
     if quota.node_hours is not None and ahead + asked > quota.node_hours:
         wrong.setdefault(
-            "node_count",
+            count_field,
             f"Your project may have {quota.node_hours:,} node-hours ahead of it. It holds {ahead:,.1f} and this is"
             f" {asked:,.1f}, so {max(0.0, quota.node_hours - ahead):,.1f} are left.",
         )
@@ -92,14 +99,30 @@ def check(
         raise InvalidRequest(wrong)
 
 
-def lines(quota: Quota, held: Sequence[Holding], wanted: Holding, now: datetime) -> list[Line]:
-    """How far what counts up is used, now and with `wanted`, in that slot."""
-    most = _at_once(held, wanted.slot)
+def nodes_left(quota: Quota, held: Sequence[Holding], slot: Slot, now: datetime) -> int | None:
+    """The most nodes that one more holding in `slot` may have; None: there is no ceiling."""
+    left = []
+    if quota.nodes is not None:
+        left.append(quota.nodes - _at_once(held, slot))
+    each = node_hours(Holding(1, slot), now)
+    if quota.node_hours is not None and each:
+        ahead = sum(node_hours(one, now) for one in held)
+        # A billionth of a node more: hours are no whole numbers, and their sums a little off.
+        left.append(int((quota.node_hours - ahead) / each + 1e-9))
+    return max(0, min(left)) if left else None
+
+
+def lines(quota: Quota, held: Sequence[Holding], wanted: Sequence[Holding], now: datetime) -> list[Line]:
+    """How far what counts up is used, now and with what is `wanted`, no two of which are in one slot: of the nodes
+    at once, where they are the most."""
+    at_once = [(_at_once(held, one.slot), one.nodes) for one in wanted]
+    most, more = max(at_once, key=sum, default=(0, 0))
     ahead = sum(node_hours(one, now) for one in held)
+    asked = sum(node_hours(one, now) for one in wanted)
     return [
-        Line("Compute nodes at once", most, most + wanted.nodes, quota.nodes),
-        Line("Node-hours ahead", ahead, ahead + node_hours(wanted, now), quota.node_hours),
-        Line("Reservations not over", len(held), len(held) + 1, quota.reservations),
+        Line("Compute nodes at once", most, most + more, quota.nodes),
+        Line("Node-hours ahead", ahead, ahead + asked, quota.node_hours),
+        Line("Reservations not over", len(held), len(held) + len(wanted), quota.reservations),
     ]
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from app.domain import field, public_key
 from app.domain.errors import InvalidRequest
 from app.domain.shape import COMPUTE, Shape
-from app.domain.shape_input import USUAL, Limits, read_shape
+from app.domain.shape_input import USUAL, Limits, count_field, read_shape
 from app.domain.slot import Slot, utc
 
 # What useradd(8) of Debian accepts by default.
@@ -64,7 +64,10 @@ class User:
 
 @dataclass(frozen=True)
 class Request:
-    """A virtual cluster as asked for, valid by construction when it comes from `validate`."""
+    """A virtual cluster as asked for, valid by construction when it comes from `validate`.
+
+    `count_field` is what too many nodes are told as, see `shape_input.count_field`.
+    """
 
     name: str
     slot: Slot
@@ -72,6 +75,7 @@ class Request:
     rolls: tuple[str, ...]
     users: tuple[User, ...]
     note: str = ""
+    count_field: str = "node_count"
 
 
 def validate(
@@ -102,7 +106,7 @@ def validate(
     if wrong:
         raise InvalidRequest(wrong)
     assert slot is not None
-    return Request(name, slot, shape, chosen, users, str(note).strip())
+    return Request(name, slot, shape, chosen, users, str(note).strip(), count_field(raw))
 
 
 def _slot(start: object, end: object, now: datetime, limits: Limits, wrong: dict[str, str]) -> Slot | None:

@@ -105,6 +105,13 @@ def field_of(raw: Mapping[str, object], index: int, name: str) -> str:
     return name if raw.get("groups") is None else f"groups-{index}-{name}"
 
 
+def count_field(raw: Mapping[str, object]) -> str:
+    """What the number of all nodes is told wrong as: the group's own field where there is one group only."""
+    groups = raw.get("groups")
+    several = isinstance(groups, Sequence) and len(groups) > 1
+    return "groups" if several else field_of(raw, 0, "node_count")
+
+
 def _listed(
     raw: Mapping[str, object], limits: Limits, wrong: dict[str, str]
 ) -> list[tuple[str, Mapping[str, object]]]:

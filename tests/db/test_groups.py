@@ -17,6 +17,7 @@ from app.db.base import Database
 from app.db.event import Event
 from app.db.reservation import Reservation
 from app.db.site import Host
+from app.domain.approval import AutoApprove
 from app.domain.errors import InvalidRequest, NoRoom
 from app.domain.slot import Slot
 from app.settings import Booking, Settings
@@ -135,12 +136,56 @@ def test_the_largest_cluster_of_several_groups_grows_where_it_is_largest(databas
         stock.fit(room.groups(wanted.yielding.of(found + 1), Settings()), SLOT)
 
 
-def test_the_quota_counts_the_most_that_was_asked_for(database: Database) -> None:
+def test_a_quota_is_held_against_what_is_granted_and_no_more_is(database: Database) -> None:
+    make_site(database)
+    alice = make_account(database)
+    settings = replace(Settings(), booking=Booking(quota_nodes=5))
+    groups = grouped(group(node_count=4, least=1), group(name="big", node_count=2))
+    found = granted(database, book(database, alice, settings=settings, **groups))
+    assert {name: len(nodes) for name, nodes in found.items()} == {"node": 3, "big": 2}
+    with pytest.raises(InvalidRequest) as caught:
+        book(database, alice, settings=settings, name="more", node_count=4, least=1)
+    assert "It holds 5 in that time, so 0 are left" in caught.value.fields["node_count"]
+    short = replace(Settings(), booking=Booking(quota_node_hours=7))
+    later: dict[str, Any] = {"name": "more", "start": NOW + HOUR, "end": NOW + 2 * HOUR}
+    number = book(database, alice, settings=short, node_count=4, least=1, **later)
+    assert granted(database, number) == {"node": ["node1", "node2"]}
+
+
+def test_hosts_short_of_the_most_leave_the_quota_its_rest(database: Database) -> None:
+    make_site(database)  # each of the two compute hosts has room for one such node
+    settings = replace(Settings(), booking=Booking(quota_nodes=3))
+    number = book(
+        database, make_account(database), settings=settings, node_count=9, least=2, memory_mib=16_000
+    )
+    assert granted(database, number) == {"node": ["node1", "node2"]}
+
+
+@pytest.mark.parametrize(
+    ("groups", "told"),
+    [
+        ([group(node_count=4)], "groups-0-node_count"),
+        ([group(node_count=3), group(name="big")], "groups"),
+    ],
+)
+def test_nodes_beyond_the_quota_are_told_where_they_were_asked_for(
+    database: Database, groups: list[dict[str, Any]], told: str
+) -> None:
     make_site(database)
     settings = replace(Settings(), booking=Booking(quota_nodes=3))
     with pytest.raises(InvalidRequest) as caught:
-        book(database, make_account(database), settings=settings, node_count=4, least=1)
-    assert "You may have 3" in str(caught.value) or "3 compute nodes" in str(caught.value)
+        book(database, make_account(database), settings=settings, **grouped(*groups))
+    assert list(caught.value.fields) == [told]
+
+
+def test_a_rule_approves_by_what_is_granted(database: Database) -> None:
+    make_site(database)
+    settings = replace(Settings(), booking=Booking(auto_approve=(AutoApprove("small", nodes=2),)))
+    number = book(
+        database, make_account(database), settings=settings, node_count=9, least=2, memory_mib=16_000
+    )
+    with database.reading() as session:
+        assert session.get_one(Reservation, number).state == "approved"
 
 
 def test_a_cluster_provider_pins_and_avoids_hosts_by_name(database: Database) -> None:

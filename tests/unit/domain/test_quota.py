@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.domain.errors import InvalidRequest
-from app.domain.quota import HOUR, Holding, Line, Quota, check, lines
+from app.domain.quota import HOUR, Holding, Line, Quota, check, lines, nodes_left
 from app.domain.slot import Slot
 from tests.factories import NOW
 
@@ -19,7 +22,7 @@ def holding(nodes: int, start: int, hours: int) -> Holding:
     return Holding(nodes, Slot(begin, begin + hours * HOUR))
 
 
-def wrong(quota: Quota, held: list[Holding], wanted: Holding, **over: bool) -> dict[str, str]:
+def wrong(quota: Quota, held: list[Holding], wanted: Holding, **over: Any) -> dict[str, str]:
     try:
         check(quota, held, wanted, NOW, **over)
     except InvalidRequest as why:
@@ -96,10 +99,43 @@ def test_everything_wrong_is_told_at_once():
 
 
 def test_lines_tell_what_is_held_and_what_would_be():
-    found = lines(Quota(nodes=4), [holding(2, 0, 3), holding(1, 9, 1)], holding(3, 1, 2), NOW)
+    found = lines(Quota(nodes=4), [holding(2, 0, 3), holding(1, 9, 1)], [holding(3, 1, 2)], NOW)
     assert found == [
         Line("Compute nodes at once", 2, 5, 4),
         Line("Node-hours ahead", 7.0, 13.0, None),
         Line("Reservations not over", 2, 3, None),
     ]
     assert [line.is_over for line in found] == [True, False, False]
+
+
+def test_lines_of_several_tell_the_nodes_where_they_are_the_most():
+    wanted = [holding(3, 9, 1), holding(3, 1, 2), holding(1, 12, 1)]
+    found = lines(Quota(), [holding(2, 0, 3), holding(1, 9, 1)], wanted, NOW)
+    assert [(line.held, line.projected) for line in found] == [(2, 5), (7.0, 17.0), (2, 5)]
+    assert [line.projected for line in lines(Quota(), [], [], NOW)] == [0, 0, 0]
+
+
+def test_too_many_nodes_are_told_where_they_were_typed():
+    assert list(wrong(Quota(nodes=0, node_hours=0), [], holding(1, 0, 1), count_field="groups")) == ["groups"]
+
+
+@given(
+    quota=st.builds(Quota, nodes=st.none() | st.integers(0, 40), node_hours=st.none() | st.integers(0, 400)),
+    held=st.lists(st.builds(holding, st.integers(1, 9), st.integers(-5, 20), st.integers(1, 20)), max_size=4),
+    start=st.integers(0, 20),
+    seconds=st.integers(1, 90_000),
+)
+def test_as_many_nodes_are_left_as_pass_the_check_and_no_more(
+    quota: Quota, held: list[Holding], start: int, seconds: int
+):
+    begin = NOW + start * HOUR
+    slot = Slot(begin, begin + timedelta(seconds=seconds))
+    left = nodes_left(quota, held, slot, NOW)
+    if left is None:
+        assert wrong(quota, held, Holding(10**6, slot)) == {}
+        return
+    assert wrong(quota, held, Holding(left + 1, slot)) != {}
+    if left:
+        # But for the rounding of hours.
+        found = lines(quota, held, [Holding(left, slot)], NOW)[:2]
+        assert all(line.ceiling is None or line.projected <= line.ceiling + 1e-6 for line in found)
