@@ -16,6 +16,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from app.domain.approval import AutoApprove
 from app.domain.errors import SiteError
+from app.domain.roll import Seats
 
 DEFAULT_FILE = "/etc/leasehold/leasehold.toml"
 
@@ -61,6 +62,8 @@ class Booking:
     notice_s: int = 0
     # Requests that need no person's approval.
     auto_approve: tuple[AutoApprove, ...] = ()
+    # Of rolls with fewer licence seats than somebody might ask for.
+    seats: tuple[Seats, ...] = ()
     # May a cluster provider approve a request of their own? A site with only one has to let them.
     own_approval: bool = True
 
@@ -230,6 +233,11 @@ def _check(settings: Settings) -> None:
         raise SiteError(
             "booking.quota_... and notice_s are not below 0; 0 allows nothing, not set is no ceiling."
         )
+    rolls = [seats.roll for seats in book.seats]
+    if len(rolls) > len(set(rolls)) or not all(0 < len(roll) <= 31 for roll in rolls):
+        raise SiteError("[[booking.seats]]: each names another roll.")
+    if not all(seats.number >= 0 and seats.per in ("node", "cluster") for seats in book.seats):
+        raise SiteError("[[booking.seats]]: number is not below 0; per is node or cluster.")
     names = [rule.name for rule in book.auto_approve]
     if len(names) > len(set(names)) or not all(0 < len(name) <= 40 for name in names):
         raise SiteError("[[booking.auto_approve]]: each rule has a name of its own, of 1 to 40 characters.")

@@ -103,7 +103,8 @@ def wish(**over: Any) -> dict[str, Any]:
 def shape(**over: Any) -> Shape:
     """The shape of `wish(**over)`."""
     asked = wish(**over)
-    return validate_shape({key: asked[key] for key in ("groups", "home_gib", *SHAPE_KEYS) if key in asked})
+    said = {key: asked[key] for key in ("groups", "home_gib", "rolls", *SHAPE_KEYS) if key in asked}
+    return validate_shape(said, rolls=ROLLS)
 
 
 def group(**over: Any) -> dict[str, Any]:

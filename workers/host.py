@@ -61,7 +61,7 @@ class Group(click.Group):
 )
 @click.pass_context
 def host(ctx: click.Context, config: str | None) -> None:
-    """Look after the hosts that clusters are built on."""
+    """Look after the hosts that clusters are built on. Also: leasehold host set, leasehold maintenance."""
     ctx.obj = load(config)
 
 

@@ -18,7 +18,7 @@ from app.db import ledger, reservation, site
 from app.db.account import Account
 from app.db.base import Database
 from app.domain import opening
-from app.domain.capacity import free
+from app.domain.capacity import SITE, free
 from app.domain.errors import NoRoom
 from app.domain.opening import Stock
 from app.domain.placement import Group
@@ -73,7 +73,8 @@ def shares(database: Database, settings: Settings, slot: Slot, *, now: datetime)
         amounts = [left[key] for key in keys]
         total = sum(stock.have[key] for key in keys)
         found.append(Share(role, resource, sum(amounts), total, max(amounts, default=0)))
-    return found + [Share("site", key[1], left[key], stock.have[key], left[key]) for key in stock.pools]
+    pools = [key for key in stock.have if key[0] == SITE and key[1] != ledger.NODE]
+    return found + [Share("site", key[1], left[key], stock.have[key], left[key]) for key in pools]
 
 
 def earliest(

@@ -149,7 +149,7 @@ def _fewest_moves(
         Taken(host_id, resource, amount, slot.start, slot.end)
         for (host_id, resource), amount in room.on_hosts(kept, stays).items()
     ]
-    with_mine = Stock(stock.candidates, stock.have, [*stock.taken, *mine], stock.pools)
+    with_mine = Stock(stock.candidates, stock.have, [*stock.taken, *mine])
     try:
         return stays | dict(with_mine.fit([group for group in left if group.members], slot).hosts)
     except NoRoom:

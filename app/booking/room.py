@@ -21,7 +21,7 @@ from app.db.reservation import Reservation
 from app.domain import opening
 from app.domain.capacity import Taken
 from app.domain.errors import NoRoom
-from app.domain.opening import Stock
+from app.domain.opening import SEAT, Stock
 from app.domain.placement import Candidate, Group, Placement
 from app.domain.shape import NodeGroup, Shape
 from app.domain.slot import Slot
@@ -36,7 +36,6 @@ FIRST_LOOK = 8
 NOT_COUNTED = 1 << 40
 # No node can be called so: a node's name has no space in it.
 DISKS = "the disks"
-POOLS: Mapping[tuple[int | str, str], int] = {(SITE, "network_id"): 1, (SITE, "public_address"): 1}
 
 
 def occupied(settings: Settings, slot: Slot) -> Slot:
@@ -50,7 +49,8 @@ def gap(settings: Settings) -> timedelta:
 
 
 def groups(shape: Shape, settings: Settings) -> list[Group]:
-    """What has to find a place: the frontend, all compute nodes, and all their disks on one storage host."""
+    """What is taken of the site as a whole, and what has to find a place: the frontend, all compute nodes, and all
+    their disks on one storage host."""
     front = settings.booking
     frontend = {"vcpu": front.frontend_vcpus, "memory_mib": front.frontend_memory_mib + GUEST_OVERHEAD_MIB}
     if front.frontend_bandwidth_mbit:
@@ -58,10 +58,19 @@ def groups(shape: Shape, settings: Settings) -> list[Group]:
     gib = frontend_disk_gib(shape, settings) + shape.home_gib
     gib += sum(group.disk_gib * group.most for group in shape.groups)
     return [
+        _site(shape, settings),
         Group("gateway", ("frontend",), frontend),
         *(_compute(group) for group in shape.groups),
         Group("storage", (DISKS,), {"disk_mib": gib * 1024}),
     ]
+
+
+def _site(shape: Shape, settings: Settings) -> Group:
+    needs = {"network_id": 1, "public_address": 1, ledger.NODE: shape.most}
+    for seats in settings.booking.seats:
+        if seats.roll in shape.rolls:
+            needs[SEAT + seats.roll] = seats.taken_by(shape.most)
+    return Group(SITE, (), needs)
 
 
 def _compute(group: NodeGroup) -> Group:
@@ -83,7 +92,10 @@ def frontend_disk_gib(shape: Shape, settings: Settings) -> int:
 
 def amounts(wanted: Sequence[Group], placement: Placement) -> dict[tuple[int | str, str], int]:
     """What a placed cluster takes of each holder, the site's pools included."""
-    return {**POOLS, **on_hosts(wanted, placement.hosts)}
+    pools: dict[tuple[int | str, str], int] = {
+        (SITE, resource): amount for resource, amount in opening.of_site(wanted).items()
+    }
+    return {**pools, **on_hosts(wanted, placement.hosts)}
 
 
 def on_hosts(wanted: Sequence[Group], hosts: Mapping[str, int]) -> dict[tuple[int | str, str], int]:
@@ -118,7 +130,7 @@ def shape_of(row: Reservation) -> Shape:
         )
         for group in row.groups
     ]
-    return Shape(tuple(groups), row.home_gib)
+    return Shape(tuple(groups), row.home_gib, tuple(row.rolls))
 
 
 def find(
@@ -154,9 +166,9 @@ def grant(stock: Stock, settings: Settings, shape: Shape, slot: Slot) -> tuple[S
     except NoRoom:
         if shape.least == shape.most:
             raise
-    frontend, *_, disks_of_least = groups(shape.smallest, settings)
+    of_site, frontend, *_, disks_of_least = groups(shape.smallest, settings)
     nodes = [replace(_compute(group), least=group.least) for group in shape.groups]
-    elastic = [frontend, *nodes, disks_of_least]
+    elastic = [of_site, frontend, *nodes, disks_of_least]
     most = shape.only(stock.fit(elastic, slot).hosts)
     number = opening.largest(stock, lambda n: groups(most.of(n), settings), shape.least, most.most, slot)
     granted = most.of(number)
@@ -189,7 +201,7 @@ def _stock(
     taken = ledger.taken(session, slot, now, only, without)
     if only is not None:
         taken += ledger.taken_of_pools(session, slot, now)
-    return Stock(candidates, have, taken + _maintenance(session, slot, have), POOLS)
+    return Stock(candidates, have, taken + _maintenance(session, slot, have))
 
 
 def capacity(session: Session, settings: Settings) -> dict[tuple[int | str, str], int]:
@@ -225,7 +237,12 @@ def _some(roster: Sequence[tuple[int, str]], look: Mapping[str, int], name: str)
 def _pools(settings: Settings) -> dict[tuple[int | str, str], int]:
     net = settings.network
     first, last = (int(ipaddress.IPv4Address(end)) for end in (net.public_first, net.public_last))
-    return {(SITE, "network_id"): net.last_id - net.first_id + 1, (SITE, "public_address"): last - first + 1}
+    numbers = {"network_id": net.last_id - net.first_id + 1, "public_address": last - first + 1}
+    seats = {SEAT + seats.roll: seats.number for seats in settings.booking.seats}
+    return {
+        (SITE, resource): amount
+        for resource, amount in (numbers | seats | {ledger.NODE: NOT_COUNTED}).items()
+    }
 
 
 def _maintenance(session: Session, slot: Slot, have: Mapping[tuple[int | str, str], int]) -> list[Taken]:

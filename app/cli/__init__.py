@@ -21,12 +21,14 @@ ELSEWHERE = {
     ("host",): "workers.host",
     ("simulate",): "workers.simulate",
 }
+# The exceptions to it: what is only written to the database.
+HERE = (("host", "set"),)
 
 
 def main() -> None:
     """Run the command line; exits with its status."""
     for words, module in ELSEWHERE.items():
-        if tuple(sys.argv[1 : 1 + len(words)]) == words:
+        if tuple(sys.argv[1 : 1 + len(words)]) == words and tuple(sys.argv[1:3]) not in HERE:
             rest = sys.argv[1 + len(words) :]
             os.execv(sys.executable, [sys.executable, "-m", module, *rest])  # noqa: S606 - no shell is the point
     from app.cli.commands import leasehold

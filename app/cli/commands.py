@@ -21,8 +21,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from app.booking import account as accounts
 from app.cli.cron import cron
+from app.cli.host import host, maintenance
 from app.cli.project import project
 from app.cli.token import token
+from app.cli.usage import usage
 from app.db.account import ROLES
 from app.db.base import Database
 from app.domain.errors import LeaseholdError
@@ -57,7 +59,8 @@ def leasehold(ctx: click.Context, config: str | None) -> None:
 
 
 leasehold.add_command(cron)
-leasehold.add_command(project)
+for command in (host, maintenance, project, usage):
+    leasehold.add_command(command)
 
 
 @leasehold.command()

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import Any
 import click
 
 from app.booking import project as booking
+from app.cli.operator import operator
 from app.db import project as projects
 from app.db.base import Database
 from app.settings import Settings
@@ -65,7 +65,7 @@ def project() -> None:
 def add_project(settings: Settings, name: str, **given: Any) -> None:
     """Make a project."""
     database = Database(settings.database)
-    booking.add(database, name, _named(given), by=_who(), now=datetime.now(UTC))
+    booking.add(database, name, _named(given), by=operator(), now=datetime.now(UTC))
     database.close()
     click.echo(f"The project {name} is there. `leasehold project join` puts accounts into it.", err=True)
 
@@ -77,7 +77,7 @@ def add_project(settings: Settings, name: str, **given: Any) -> None:
 def set_project(settings: Settings, name: str, **given: Any) -> None:
     """Change ceilings of a project; what is booked already stays."""
     database = Database(settings.database)
-    booking.set_ceilings(database, name, _named(given), by=_who(), now=datetime.now(UTC))
+    booking.set_ceilings(database, name, _named(given), by=operator(), now=datetime.now(UTC))
     database.close()
     click.echo(f"The project {name} is changed.", err=True)
 
@@ -89,7 +89,7 @@ def set_project(settings: Settings, name: str, **given: Any) -> None:
 def join(settings: Settings, name: str, account: str) -> None:
     """Let an account belong to a project from now on; what it has booked stays where it was booked."""
     database = Database(settings.database)
-    booking.move_account(database, account, name, by=_who(), now=datetime.now(UTC))
+    booking.move_account(database, account, name, by=operator(), now=datetime.now(UTC))
     database.close()
     click.echo(f"{account} belongs to the project {name}.", err=True)
 
@@ -112,7 +112,3 @@ def _named(given: dict[str, Any]) -> dict[str, int | None]:
     return {
         name: None if value == AS_THE_SITE else value for name, value in given.items() if value is not None
     }
-
-
-def _who() -> str:
-    return f"operator:{getpass.getuser()}"

@@ -33,7 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.db.base import Base, Utc
-from app.domain.capacity import Taken
+from app.domain.capacity import SITE, Taken
 from app.domain.slot import Slot
 
 # A cluster whose end has passed but which still stands on hosts is taken to need this much longer.
@@ -41,7 +41,8 @@ OVERDUE = timedelta(hours=1)
 # Classes of length. Whatever overlaps a slot and is at most SPANS[n] long began at most SPANS[n] before the slot, so
 # that one index range for each class finds it, and neither the past nor the far future is read.
 SPANS = tuple(timedelta(hours=hours) for hours in (1, 4, 24, 7 * 24, 31 * 24, 124 * 24, 400 * 24))
-SITE = "site"
+# Counted for the accounts, and never short.
+NODE = "node"
 HELD = text("released_at IS NULL")
 
 
@@ -81,7 +82,7 @@ class Allocation(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     reservation_id: Mapped[int] = mapped_column(ForeignKey("reservation.id", ondelete="CASCADE"))
     host_id: Mapped[int | None] = mapped_column(ForeignKey("host.id"))
-    resource: Mapped[str] = mapped_column(String(16))
+    resource: Mapped[str] = mapped_column(String(48))
     amount: Mapped[int]
     start_at: Mapped[datetime] = mapped_column(Utc)
     end_at: Mapped[datetime] = mapped_column(Utc)

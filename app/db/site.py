@@ -19,9 +19,12 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
     bindparam,
+    column,
     delete,
+    func,
     select,
 )
+from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.orm import Mapped, Session, mapped_column, raiseload, relationship
 
 from app.db.base import Base, Utc
@@ -95,6 +98,12 @@ class Maintenance(Base):
     __table_args__ = (
         CheckConstraint("start_at < end_at", name="slot"),
         Index("ix_maintenance_host_id_end_at", "host_id", "end_at"),
+        # A host by itself as a range: so no extension is asked for that only a superuser may install.
+        ExcludeConstraint(
+            (func.int4range(column("host_id"), column("host_id"), "[]"), "&&"),
+            (func.tstzrange(column("start_at"), column("end_at")), "&&"),
+            name="ex_maintenance_overlap",
+        ).ddl_if(dialect="postgresql"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -181,6 +190,13 @@ def maintenance(session: Session, slot: Slot) -> Sequence[tuple[int, datetime, d
     """host id, start and end of the maintenance of any host at some moment of `slot`."""
     rows = session.execute(MAINTENANCE, {"start": slot.start, "end": slot.end})
     return [(host_id, start, end) for host_id, start, end in rows]
+
+
+def maintenance_ahead(session: Session, now: datetime) -> Sequence[tuple[Maintenance, str]]:
+    """What maintenance is not over, by start, each with its host's name."""
+    query = select(Maintenance, Host.name).join(Host, Host.id == Maintenance.host_id)
+    query = query.where(Maintenance.end_at > now).order_by(Maintenance.start_at, Maintenance.id)
+    return [(row, name) for row, name in session.execute(query)]
 
 
 def assign(

@@ -13,6 +13,8 @@ from typing import NamedTuple
 from app.domain.slot import Slot
 
 Key = tuple[int | str, str]
+# The holder of what belongs to no host.
+SITE = "site"
 # The smallest step of a datetime.
 TICK = timedelta(microseconds=1)
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
 
-from app.domain.capacity import Key, Taken, free, free_from
+from app.domain.capacity import SITE, Key, Taken, free, free_from
 from app.domain.errors import NoRoom
 from app.domain.placement import Candidate, Group, Placement, able, fits, place
 from app.domain.slot import Slot
@@ -22,13 +22,11 @@ Amounts = Mapping[tuple[Holder, str], int]
 class Stock:
     """What there is and what is taken of it: hosts, amounts by (holder, resource), and who holds what when.
 
-    `pools` is what every cluster takes of the site as a whole, by (holder, resource).
+    A group of the role SITE has no members: it takes its needs of the site as a whole.
     """
 
-    def __init__(
-        self, candidates: Sequence[Candidate], have: Amounts, taken: Iterable[Taken], pools: Amounts
-    ) -> None:
-        self.candidates, self.have, self.taken, self.pools = candidates, have, list(taken), pools
+    def __init__(self, candidates: Sequence[Candidate], have: Amounts, taken: Iterable[Taken]) -> None:
+        self.candidates, self.have, self.taken = candidates, have, list(taken)
 
     def fit(self, groups: Sequence[Group], slot: Slot) -> Placement:
         """Where the groups fit throughout `slot`; NoRoom says what is short."""
@@ -36,10 +34,23 @@ class Stock:
 
     def fit_into(self, groups: Sequence[Group], left: Amounts) -> Placement:
         """Where the groups fit into these free amounts; NoRoom says what is short."""
-        reasons = [POOL_REASONS[key[1]] for key, amount in self.pools.items() if left.get(key, 0) < amount]
+        reasons = [
+            self._short(resource, amount, left.get((SITE, resource), 0))
+            for resource, amount in of_site(groups).items()
+            if left.get((SITE, resource), 0) < amount
+        ]
         if reasons:
             raise NoRoom(reasons)
-        return place(groups, self.candidates, left)
+        return place([group for group in groups if group.role != SITE], self.candidates, left)
+
+    def _short(self, resource: str, amount: int, left: int) -> str:
+        if resource.startswith(SEAT):
+            roll, have = resource.removeprefix(SEAT), self.have.get((SITE, resource), 0)
+            return (
+                f"The roll {roll!r} needs {amount:,} licence seats here:"
+                f" {left:,} of the site's {have:,} are free in this slot."
+            )
+        return POOL_REASONS[resource]
 
     def is_free(self, groups: Sequence[Group], slot: Slot) -> bool:
         """Whether the groups fit throughout `slot`."""
@@ -50,10 +61,19 @@ class Stock:
         return True
 
 
+# Before the name of a roll: the pool of its licence seats.
+SEAT = "seat:"
 POOL_REASONS = {
     "network_id": "No private network is free in this slot: all network IDs of the site are taken.",
     "public_address": "No public address is free in this slot.",
 }
+
+
+def of_site(groups: Iterable[Group]) -> dict[str, int]:
+    """What the groups take of the site as a whole, by resource."""
+    return {
+        resource: amount for group in groups if group.role == SITE for resource, amount in group.needs.items()
+    }
 
 
 def earliest(
@@ -113,14 +133,15 @@ class _Demand:
                     {host for number in alike for host in self._room[number]},
                 )
         self._sums = [0] * len(self._must)
-        wanted = {
+        wanted: set[Key] = {
             (host, resource)
             for needs, room in zip(self._needs, self._room, strict=True)
             for host in room
             for resource in needs
         }
         # What there is of everything that counts for these groups.
-        self.have = {key: amount for key, amount in stock.have.items() if key in wanted or key in stock.pools}
+        wanted.update((SITE, resource) for resource in of_site(groups))
+        self.have = {key: amount for key, amount in stock.have.items() if key in wanted}
 
     def _add(self, must: int, needs: dict[str, int], hosts: Iterable[int]) -> None:
         self._must.append(must)

@@ -72,10 +72,14 @@ class Request:
     name: str
     slot: Slot
     shape: Shape
-    rolls: tuple[str, ...]
     users: tuple[User, ...]
     note: str = ""
     count_field: str = "node_count"
+
+    @property
+    def rolls(self) -> tuple[str, ...]:
+        """The rolls asked for."""
+        return self.shape.rolls
 
 
 def validate(
@@ -89,16 +93,12 @@ def validate(
     """The request in `raw`, or InvalidRequest with one message for each field that is wrong.
 
     `raw` holds name (str), start and end (aware datetimes; start None means now), the shape as `read_shape` tells,
-    rolls (names), users (sequence of User) and note. `rolls` and `appliances` are what this site offers.
+    users (sequence of User) and note. `rolls` and `appliances` are what this site offers.
     """
     wrong: dict[str, str] = {}
     name = field.label(raw.get("name"), "name", "The cluster's name", wrong)
     slot = _slot(raw.get("start"), raw.get("end"), now, limits, wrong)
-    shape = read_shape(raw, appliances, limits, wrong)
-    chosen = tuple(dict.fromkeys(field.texts(raw.get("rolls"))))
-    unknown = [roll for roll in chosen if roll not in rolls]
-    if unknown:
-        wrong["rolls"] = f"There is no roll {unknown[0]!r} here. Choose among: {', '.join(sorted(rolls))}."
+    shape = read_shape(raw, rolls, appliances, limits, wrong)
     users = _users(raw.get("users"), wrong)
     note = raw.get("note") or ""
     if not isinstance(note, str) or len(note) > 2000 or "\x00" in note:
@@ -106,7 +106,7 @@ def validate(
     if wrong:
         raise InvalidRequest(wrong)
     assert slot is not None
-    return Request(name, slot, shape, chosen, users, str(note).strip(), count_field(raw))
+    return Request(name, slot, shape, users, str(note).strip(), count_field(raw))
 
 
 def _slot(start: object, end: object, now: datetime, limits: Limits, wrong: dict[str, str]) -> Slot | None:

@@ -25,6 +25,19 @@ class RollError(SiteError):
 
 
 @dataclass(frozen=True)
+class Seats:
+    """How many licence seats the site has for a roll, and what takes one: each compute `node`, or each `cluster`."""
+
+    roll: str
+    number: int
+    per: str = "node"
+
+    def taken_by(self, nodes: int) -> int:
+        """How many a cluster with this many compute nodes takes."""
+        return nodes if self.per == "node" else 1
+
+
+@dataclass(frozen=True)
 class Roll:
     """One roll as read from its folder; `packages` by kind, or `all`, or `base` (the archive all images share)."""
 

@@ -50,6 +50,8 @@ class Shape:
 
     groups: tuple[NodeGroup, ...]
     home_gib: int
+    # The rolls asked for: some may have few licence seats.
+    rolls: tuple[str, ...] = ()
 
     @property
     def node_names(self) -> tuple[str, ...]:

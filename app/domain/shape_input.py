@@ -68,20 +68,28 @@ USUAL = Limits()
 
 
 def validate_shape(
-    raw: Mapping[str, object], *, appliances: Collection[str] = (COMPUTE,), limits: Limits = USUAL
+    raw: Mapping[str, object],
+    *,
+    rolls: Collection[str] = (),
+    appliances: Collection[str] = (COMPUTE,),
+    limits: Limits = USUAL,
 ) -> Shape:
     """The shape in `raw`, or InvalidRequest with one message for each field that is wrong; see `read_shape`."""
     wrong: dict[str, str] = {}
-    shape = read_shape(raw, appliances, limits, wrong)
+    shape = read_shape(raw, rolls, appliances, limits, wrong)
     if wrong:
         raise InvalidRequest(wrong)
     return shape
 
 
 def read_shape(
-    raw: Mapping[str, object], appliances: Collection[str], limits: Limits, wrong: dict[str, str]
+    raw: Mapping[str, object],
+    rolls: Collection[str],
+    appliances: Collection[str],
+    limits: Limits,
+    wrong: dict[str, str],
 ) -> Shape:
-    """The shape in `raw`: home_gib (int) and `groups`, a list of mappings with the keys in KEYS.
+    """The shape in `raw`: home_gib (int), rolls (names) and `groups`, a list of mappings with the keys in KEYS.
 
     Of a group, `node_count` (the most it may have) and the sizes vcpus, memory_mib and disk_gib are whole numbers that
     must be there. `least` is node_count where it is not said, `node_names` (as many as node_count) <name>1, <name>2,
@@ -97,7 +105,11 @@ def read_shape(
     total = sum(group.most for group in groups)
     if total > limits.nodes:
         wrong["groups"] = f"The groups have {total:,} nodes together. Ask for {limits.nodes:,} at the most."
-    return Shape(groups, home)
+    chosen = tuple(dict.fromkeys(field.texts(raw.get("rolls"))))
+    unknown = [roll for roll in chosen if roll not in rolls]
+    if unknown:
+        wrong["rolls"] = f"There is no roll {unknown[0]!r} here. Choose among: {', '.join(sorted(rolls))}."
+    return Shape(groups, home, chosen)
 
 
 def field_of(raw: Mapping[str, object], index: int, name: str) -> str:

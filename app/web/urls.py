@@ -20,9 +20,11 @@ from app.web import (
     home,
     hosts,
     login,
+    maintenance,
     new,
     reservation,
     series,
+    usage,
     visit,
 )
 
@@ -38,6 +40,8 @@ GET, POST, FORM = ("GET",), ("POST",), ("GET", "POST")
 ID = "<int(max=2147483647):reservation_id>"
 SERIES = "<int(max=2147483647):series_id>"
 TOKEN = "<int(max=2147483647):token_id>"
+HOST_ID = "<int(max=2147483647):host_id>"
+MAINTENANCE_ID = "<int(max=2147483647):maintenance_id>"
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,9 @@ PAGES = (
     Page("/account/tokens", "account.make_token", account.make_token, ANY_ACCOUNT, POST),
     Page(f"/account/tokens/{TOKEN}/revoke", "account.revoke_token", account.revoke_token, ANY_ACCOUNT, POST),
     Page("/availability", "availability.ask", availability.ask, PROVIDERS),
+    Page("/usage", "usage.show", usage.show, PROVIDERS),
+    Page("/usage.csv", "usage.as_csv", usage.as_csv, PROVIDERS),
+    Page("/usage.json", "usage.as_json", usage.as_json, PROVIDERS),
     Page("/reservations", "reservation.listing", reservation.listing, PROVIDERS),
     Page("/reservations/new", "new.ask", new.ask, PROVIDERS, FORM),
     Page(f"/reservations/{ID}", "reservation.detail", reservation.detail, PROVIDERS),
@@ -75,6 +82,16 @@ PAGES = (
     Page(f"/admin/approvals/{ID}/approve", "approval.approve", approval.approve, CLUSTER_PROVIDER, POST),
     Page(f"/admin/approvals/{ID}/reject", "approval.reject", approval.reject, CLUSTER_PROVIDER, POST),
     Page("/admin/hosts", "hosts.listing", hosts.listing, SITE_STAFF),
+    Page(f"/admin/hosts/{HOST_ID}", "maintenance.describe", maintenance.describe, SITE_STAFF, FORM),
+    Page("/admin/maintenance", "maintenance.listing", maintenance.listing, SITE_STAFF),
+    Page("/admin/maintenance/enter", "maintenance.enter", maintenance.enter, SITE_STAFF, POST),
+    Page(
+        f"/admin/maintenance/{MAINTENANCE_ID}/cancel",
+        "maintenance.cancel",
+        maintenance.cancel,
+        SITE_STAFF,
+        POST,
+    ),
     Page("/admin/volumes", "hosts.volumes", hosts.volumes, SITE_STAFF),
     Page("/admin/workers", "hosts.workers", hosts.workers, SITE_STAFF),
     Page("/healthz", "health.alive", health.alive, EVERYBODY),

@@ -97,6 +97,7 @@ def test_the_pools_are_the_sites(database: Database) -> None:
         found = ledger.taken_of_pools(session, Slot(NOW, NOW + OVERDUE), NOW)
     assert sorted((one.holder, one.resource, one.amount) for one in found) == [
         (SITE, "network_id", 1),
+        (SITE, ledger.NODE, 2),
         (SITE, "public_address", 1),
     ]
 

@@ -45,8 +45,8 @@ def stock(vcpus: list[int], disk_gib: int) -> Stock:
     have: dict[tuple[int | str, str], int] = {(host.id, "memory_mib"): PLENTY for host in hosts}
     have |= {(1, "vcpu"): PLENTY, (2, "disk_mib"): disk_gib * 1024}
     have |= {(3 + n, "vcpu"): number for n, number in enumerate(vcpus)}
-    have |= {(SITE, "network_id"): 1, (SITE, "public_address"): 1}
-    return Stock(hosts, have, [], room.POOLS)
+    have |= {(SITE, "network_id"): 1, (SITE, "public_address"): 1, (SITE, "node"): PLENTY}
+    return Stock(hosts, have, [])
 
 
 def ways(shape: Shape, vcpus: list[int], disk_gib: int) -> list[tuple[int, ...]]:

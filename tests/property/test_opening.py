@@ -44,13 +44,14 @@ def stocks(draw: st.DrawFn) -> tuple[Stock, datetime]:
         Taken(holder, resource, amount, zero + start * HOUR, zero + (start + length) * HOUR)
         for (holder, resource), start, length, amount in draw(st.lists(spans, max_size=16))
     ]
-    return Stock(hosts, have, taken, {POOL: 1}), zero
+    return Stock(hosts, have, taken), zero
 
 
 @st.composite
 def clusters(draw: st.DrawFn, count: int | None = None) -> list[Group]:
     nodes = draw(st.integers(1, 5)) if count is None else count
     return [
+        Group("site", (), {"network_id": 1}),
         Group("gateway", ("frontend",), {"vcpu": 1}),
         Group("compute", tuple(f"n{i}" for i in range(nodes)), {"vcpu": draw(st.integers(1, 3))}),
         Group("storage", ("disks",), {"vcpu": 1}),
@@ -69,7 +70,7 @@ def is_free_by_the_hour(stock: Stock, groups: list[Group], start: datetime, hour
             least[key] = min(least[key], stock.have[key] - level)
     if least[POOL] < 1:
         return False
-    for group in groups:
+    for group in groups[1:]:
         hosts = [host.id for host in stock.candidates if group.role in host.roles]
         if sum(max(0, least[h, "vcpu"]) // group.needs["vcpu"] for h in hosts) < len(group.members):
             return False
@@ -104,8 +105,7 @@ def shared_stocks(draw: st.DrawFn) -> tuple[Stock, datetime]:
     have: dict[tuple[int | str, str], int] = {
         (host.id, resource): draw(st.integers(0, 8)) for host in hosts for resource in ("vcpu", "memory_mib")
     }
-    pools: dict[tuple[int | str, str], int] = {POOL: 1, ("site", "public_address"): 1}
-    have |= {pool: draw(st.integers(1, 3)) for pool in pools}
+    have |= {("site", pool): draw(st.integers(1, 3)) for pool in ("network_id", "seat:matlab")}
     spans = st.tuples(
         st.sampled_from(list(have)), st.integers(-4, HORIZON), st.integers(1, 12), st.integers(1, 4),
         st.sampled_from([timedelta(seconds=number) for number in (-1, 0, 0, 1)]),
@@ -114,7 +114,7 @@ def shared_stocks(draw: st.DrawFn) -> tuple[Stock, datetime]:
         Taken(holder, resource, amount, zero + start * HOUR, zero + (start + length) * HOUR + more)
         for (holder, resource), start, length, amount, more in draw(st.lists(spans, max_size=20))
     ]
-    return Stock(hosts, have, taken, pools), zero
+    return Stock(hosts, have, taken), zero
 
 
 GROUP_SIZES = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(0, 3))
@@ -125,7 +125,10 @@ def test_several_groups_begin_at_the_first_moment_at_which_they_find_places(
     site: tuple[Stock, datetime], sizes: list[tuple[int, int, int]], tagged: bool, hours: int
 ) -> None:
     stock, zero = site
-    groups = [Group("gateway", ("frontend",), {"vcpu": 1, "memory_mib": 1})]
+    groups = [
+        Group("site", (), {"network_id": 1, "seat:matlab": sizes[0][0]}),
+        Group("gateway", ("frontend",), {"vcpu": 1, "memory_mib": 1}),
+    ]
     groups += [
         Group("compute", tuple(f"g{g}n{i}" for i in range(count)), {"vcpu": vcpu, "memory_mib": memory})
         for g, (count, vcpu, memory) in enumerate(sizes)
@@ -154,7 +157,7 @@ def test_on_a_site_that_is_full_for_long_it_begins_when_enough_hosts_are_rid_of_
             begin = end
     wanted = max(1, number - lets_go)
     groups = [Group("compute", tuple(f"n{i}" for i in range(wanted)), {"vcpu": 4})]
-    stock = Stock(hosts, {(host.id, "vcpu"): 7 for host in hosts}, data.draw(st.permutations(taken)), {})
+    stock = Stock(hosts, {(host.id, "vcpu"): 7 for host in hosts}, data.draw(st.permutations(taken)))
     expected = ZERO + sorted(free_at)[wanted - 1] * HOUR
     horizon = ZERO + timedelta(days=60)
     assert earliest(stock, groups, length * HOUR, ZERO, horizon) == expected
@@ -177,11 +180,11 @@ def test_the_largest_number_fits_and_one_more_does_not(
     site: tuple[Stock, datetime], data: st.DataObject, hours: int, most: int
 ) -> None:
     stock, zero = site
-    frontend, node, disks = data.draw(clusters(1))
+    of_site, frontend, node, disks = data.draw(clusters(1))
 
     def groups_of(number: int) -> list[Group]:
         members = tuple(f"n{i}" for i in range(number))
-        return [frontend, Group("compute", members, node.needs), disks]
+        return [of_site, frontend, Group("compute", members, node.needs), disks]
 
     found = largest(stock, groups_of, 1, most, Slot(zero, zero + hours * HOUR))
     fitting = [n for n in range(1, most + 1) if is_free_by_the_hour(stock, groups_of(n), zero, hours)]
@@ -213,7 +216,7 @@ def test_what_is_held_can_be_kept_until_the_first_hour_without_room(
 
 def one_host(*taken: Taken) -> Stock:
     roles = frozenset({"gateway", "compute", "storage"})
-    return Stock([Candidate(1, "c1", roles)], {(1, "vcpu"): 1}, taken, {})
+    return Stock([Candidate(1, "c1", roles)], {(1, "vcpu"): 1}, taken)
 
 
 ONE = [Group("compute", ("n",), {"vcpu": 1})]

@@ -71,6 +71,9 @@ PAGES = {
     "/reservations/{}/owner": 3,
     "/admin/approvals": 10,
     "/admin/hosts": 4,
+    "/admin/maintenance": 5,
+    "/usage": 3,
+    "/usage.csv?by=reservation": 3,
     "/admin/volumes": 3,
     "/admin/workers": 5,
 }

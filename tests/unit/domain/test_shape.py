@@ -131,5 +131,5 @@ def test_sizes_stand_in_the_groups_or_beside_them_but_not_in_both_places() -> No
 def test_no_value_of_any_kind_makes_reading_a_group_stumble(value: Any) -> None:
     for key in group(name=1, appliance=1, least=1, node_names=1, policy=1, tags=1, pin=1, avoid=1):
         wrong: dict[str, str] = {}
-        read_shape({"home_gib": 1, "groups": [group(**{key: value})]}, ("compute",), Limits(), wrong)
+        read_shape({"home_gib": 1, "groups": [group(**{key: value})]}, (), ("compute",), Limits(), wrong)
         assert set(wrong) <= {f"groups-0-{key}", "groups-0-node_names"}
