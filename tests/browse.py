@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import html
 import re
+from html.parser import HTMLParser
 from typing import Any
 
 import requests
@@ -53,3 +54,51 @@ def hidden_fields(page: str, action: str) -> dict[str, str]:
                     fields[parts["name"]] = parts.get("value", "")
             return fields
     raise AssertionError(f"no form on the page goes to {action}")
+
+
+class _Form(HTMLParser):
+    """Collects what a browser would send of the form that goes to `action`, without any of its buttons."""
+
+    def __init__(self, action: str) -> None:
+        super().__init__()
+        self.action, self.fields = action, dict[str, list[str]]()
+        self.is_inside, self.chosen_of, self.text_of = False, "", ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag == "form":
+            self.is_inside = given.get("action") == self.action
+        elif self.is_inside and tag in ("input", "textarea", "select"):
+            name = given["name"] or ""
+            if tag == "select":
+                self.chosen_of = name
+            elif tag == "textarea":
+                self.text_of = name
+                self.fields[name] = [""]
+            elif given.get("type") != "checkbox" or "checked" in given:
+                self.fields.setdefault(name, []).append(given.get("value") or "")
+        elif (
+            self.is_inside and tag == "option" and ("selected" in given or self.chosen_of not in self.fields)
+        ):
+            # The first one, until one says that it is selected.
+            self.fields[self.chosen_of] = [given["value"] or ""]
+
+    def handle_data(self, data: str) -> None:
+        if self.text_of:
+            self.fields[self.text_of][0] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "textarea":
+            # The line feed right after the tag is no part of the text.
+            self.fields[self.text_of][0] = self.fields[self.text_of][0].removeprefix("\n")
+            self.text_of = ""
+        elif tag == "form":
+            self.is_inside = False
+
+
+def form_fields(page: str, action: str) -> dict[str, list[str]]:
+    """All fields of the form that goes to `action` as they stand on the page: name -> values."""
+    form = _Form(action)
+    form.feed(page)
+    assert form.fields, f"no form on the page goes to {action}"
+    return form.fields

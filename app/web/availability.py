@@ -35,7 +35,7 @@ LABELS = {
     "home_gib": "Shared /home, GiB",
     "hours": "For how many hours",
 }
-SIZES = ("node_count", "vcpus", "memory_mib", "disk_gib", "home_gib")
+SIZES = ("vcpus", "memory_mib", "disk_gib")
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ def _answer(asked: Mapping[str, str]) -> Answer:
     slot = Slot(after, after + timedelta(hours=hours))
     earliest = availability.earliest(site.database, site.settings, shape, slot.length, after, now=now)
     largest = availability.largest(site.database, site.settings, shape, slot, now=now)
-    sizes = {name: asked[name] for name in SIZES}
 
     def fields(found: Slot, number: int) -> dict[str, str]:
         start = "" if found.start <= now else typed(found.start, zone)
-        return sizes | {"start": start, "end": typed(found.end, zone), "node_count": str(number)}
+        sizes = {f"groups-0-{name}": asked[name] for name in SIZES} | {"groups-0-node_count": str(number)}
+        return sizes | {"start": start, "end": typed(found.end, zone), "home_gib": asked["home_gib"]}
 
     return Answer(
         slot,

@@ -19,26 +19,33 @@ from app.domain.errors import InvalidRequest, NoRoom
 from app.domain.refusal import Alternative
 from app.domain.request import validate
 from app.domain.roll import Roll, offered
+from app.domain.shape_input import USUAL
 from app.settings import Settings
 from app.web import visit
-from app.web.forms import NewReservation, typed
+from app.web.forms import typed
+from app.web.new_form import FIRST_GROUP, FIRST_HOME, NewReservation, groups_in, numbered, regrouped
+from app.web.words import POLICY_WORDS
 
 ROLLS = Path(__file__).parents[2] / "rolls"
 # Long enough to try things out; people change it anyway.
 FIRST_LENGTH = timedelta(hours=4)
-# What a link to the form may fill in.
-PREFILLED = ("name", "start", "end", "node_count", "least", "vcpus", "memory_mib", "disk_gib", "home_gib")
+# What a link to the form may fill in, besides the groups.
+PREFILLED = ("name", "start", "end", "home_gib")
 
 
 def ask() -> ResponseReturnValue:
-    """Show the form, filled in from the address; take it in.
+    """Show the form, filled in from the address; add or remove a group in it; take it in.
 
     What was typed comes back with what is wrong, or with why there is no room and what could be booked instead.
     """
     rolls = offered_rolls(visit.site().settings)
     if request.method == "GET":
         return _page(_first(rolls), rolls)
-    form = NewReservation()
+    form = NewReservation(groups_in(request.form))
+    groups = regrouped(form.groups, request.form.get("do", ""))
+    if groups is not None:
+        form.groups = groups
+        return _page(form, rolls)
     try:
         made = _book(form, [roll.name for roll in rolls])
     except InvalidRequest as why:
@@ -56,7 +63,7 @@ def offered_rolls(settings: Settings) -> tuple[Roll, ...]:
 def _book(form: NewReservation, rolls: list[str]) -> str:
     """Book the cluster, or the series of them, and return the address of its page."""
     site, now, me = visit.site(), visit.now(), visit.me()
-    raw, wrong = form.shape(visit.zone())
+    raw, wrong = form.read(visit.zone())
     again, wrong_again = form.again(visit.zone())
     wrong |= wrong_again
     if wrong:
@@ -77,17 +84,13 @@ def _book(form: NewReservation, rolls: list[str]) -> str:
 def _first(rolls: tuple[Roll, ...]) -> NewReservation:
     """The form as one first sees it: our suggestions, and over them what the address says."""
     end = (visit.now() + FIRST_LENGTH + timedelta(minutes=59)).replace(minute=0, second=0)
-    fields = {
-        "end": typed(end, visit.zone()),
-        "node_count": "2",
-        "vcpus": "1",
-        "memory_mib": "1024",
-        "disk_gib": "4",
-        "home_gib": "2",
-    }
+    fields = FIRST_HOME | {"end": typed(end, visit.zone())}
     fields |= {name: request.args[name] for name in PREFILLED if name in request.args}
+    groups = numbered(
+        FIRST_GROUP | {k: v for k, v in group.data.items() if v} for group in groups_in(request.args)
+    )
     chosen = [roll.name for roll in rolls]
-    return NewReservation(formdata=None, token=secrets.token_urlsafe(16), rolls=chosen, **fields)
+    return NewReservation(groups, formdata=None, token=secrets.token_urlsafe(16), rolls=chosen, **fields)
 
 
 @dataclass(frozen=True)
@@ -99,20 +102,17 @@ class Instead:
 
 
 def _instead(form: NewReservation, offer: Alternative) -> Instead:
-    changed = {"end": typed(offer.slot.end, visit.zone()), "node_count": str(offer.shape.most)}
-    if offer.kind == "smaller":
-        changed["least"] = ""
+    changed = {"end": typed(offer.slot.end, visit.zone())}
     if offer.kind == "later":
         changed["start"] = typed(offer.slot.start, visit.zone())
-    if form.node_names.data:
-        changed["node_names"] = " ".join(offer.shape.node_names)
-    pairs = []
-    for field in form:
-        name = field.short_name
-        if name != "csrf_token":
-            values = field.data if isinstance(field.data, list) else [changed.get(name, field.data or "")]
-            pairs += [(name, value) for value in values]
-    return Instead(offer, tuple(pairs))
+    for group, fits in zip(form.groups, offer.shape.groups, strict=True):
+        if offer.kind == "smaller":
+            changed[group.node_count.name] = str(fits.most)
+            if int(group.least.data or 0) >= fits.most:
+                changed[group.least.name] = ""
+            if group.node_names.data:
+                changed[group.node_names.name] = " ".join(fits.node_names)
+    return Instead(offer, tuple((name, changed.get(name, value)) for name, value in form.typed()))
 
 
 def _page(
@@ -132,4 +132,7 @@ def _page(
         zone=zone.key,
         now=visit.now(),
         booking=settings.booking,
+        most_groups=USUAL.groups,
+        policies=list(POLICY_WORDS.items()),
+        names_hosts=visit.me().role == "cluster_provider",
     )

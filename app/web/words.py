@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from app.db.reservation import NodeGroup, Reservation
 from app.domain.placement import POLICIES
 from app.domain.refusal import Difference
+from app.domain.shape import Shape
 from app.web.steps import Progress, Standing
 
 STATES = {
@@ -27,6 +28,8 @@ STATES = {
     "expired": Standing("calm", "⌛", "Expired"),
 }
 
+# How the nodes of a group are placed, as one chooses it in the form.
+POLICY_WORDS = dict(zip(POLICIES, ("over many hosts", "on few hosts"), strict=True))
 # The fields of a reservation that people change, where the field's own name is no word.
 FIELDS = {"node_count": "number of nodes", "home_gib": "size of /home, GiB,", "rolls": "software"}
 
@@ -104,6 +107,14 @@ def groups(row: Reservation) -> list[str]:
         + "".join(f", {word} {', '.join(values)}" for word, values in _where(group) if values)
         for group in row.groups
     ]
+
+
+def numbers(shape: Shape) -> str:
+    """How many nodes: `4 nodes`; of several groups `12 of big and 1 of node`."""
+    if len(shape.groups) == 1:
+        return f"{shape.most:,} node" + ("s" if shape.most != 1 else "")
+    each = [f"{group.most:,} of {group.name}" for group in shape.groups]
+    return f"{', '.join(each[:-1])} and {each[-1]}"
 
 
 def _where(group: NodeGroup) -> list[tuple[str, list[str]]]:

@@ -13,6 +13,7 @@ from app.db.reservation import Reservation
 from app.domain.lifecycle import STATES
 from app.web import words
 from app.web.steps import Progress
+from tests.factories import group, grouped, shape
 
 NOW = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
 TOKYO = ZoneInfo("Asia/Tokyo")
@@ -123,3 +124,10 @@ def test_the_last_day_and_the_last_hour_are_announced(left: timedelta, words_in_
 
 def test_only_a_ready_cluster_is_warned_of_its_end():
     assert words.warning(reservation(state="building", end_at=NOW + timedelta(minutes=5)), NOW) is None
+
+
+def test_numbers_of_nodes_are_told_group_by_group_where_there_are_several():
+    assert words.numbers(shape(node_count=1)) == "1 node"
+    assert words.numbers(shape(node_count=1000)) == "1,000 nodes"
+    several = grouped(group(node_count=3), group(name="big"), group(name="gpu"))
+    assert words.numbers(shape(**several)) == "3 of node, 1 of big and 1 of gpu"
