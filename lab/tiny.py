@@ -3,7 +3,8 @@
 """Golden images of guests that do next to nothing, so that whole lives of clusters fit into a test.
 
 A Debian kernel and an init script of a page: a compute node takes its private address and reports ready; a frontend
-also reads its site roll, and reports accepted once every compute node answers a ping over the private network.
+also reads its site roll, and reports accepted once every compute node answers a ping over the private network. When
+another edition of the site roll is put into its drive it reports both anew.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from lab.run import run
 
 CACHE = Path("/var/cache/leasehold/tiny")
 KINDS = ("frontend", "compute")
-# What the guests' devices need; what these need in turn is looked up. ata_piix and sr_mod are for an IDE CD drive.
+# What the guests' devices need; what these need in turn is looked up. ata_piix and sr_mod are for the CD drive.
 MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "ata_piix", "sr_mod", "isofs")
 
 # grub-mkrescue's own start-up asks for every kind of partition table.
@@ -52,13 +53,16 @@ compute() {
     report "{\"event\":\"ready\",\"node\":\"node$position\"}"
 }
 
+open_site() {
+    mount -t iso9660 -o ro /dev/sr0 /cd 2> /dev/null || return 1
+    cp /cd/leasehold/site.json "$site"
+    read -r edition < /cd/leasehold/edition
+    umount /cd
+}
+
 frontend() {
-    for device in /dev/sr? /dev/vd?; do
-        mount -t iso9660 -o ro "$device" /cd 2> /dev/null || continue
-        [ -e /cd/leasehold/site.json ] && break
-        umount /cd
-    done
-    site=/cd/leasehold/site.json
+    site=/site.json
+    until open_site; do sleep 0.3; done
     for side in private public; do
         link=$(interface "$(value ${side}_mac)")
         ip address add "$(value ${side}_address)/$([ $side = public ] && value public_prefix || echo 16)" dev "$link"
@@ -66,8 +70,15 @@ frontend() {
         [ $side = private ] && ip link set "$link" mtu "$(value mtu)"
     done
     ip route add default via "$(value public_gateway)"
-    report '{"event":"ready","node":"frontend"}'
-    ok=true checks=
+    while :; do
+        accept
+        while ! open_site || [ "$edition" = "$accepted" ]; do sleep 1; done
+    done
+}
+
+accept() {
+    report "{\"event\":\"ready\",\"node\":\"frontend\",\"edition\":\"$edition\"}"
+    accepted=$edition ok=true checks=
     for address in $(value address); do
         here=false tries=0
         until [ $tries -ge 300 ]; do
@@ -79,7 +90,7 @@ frontend() {
         checks="$checks{\"name\":\"ping\",\"ok\":$here,\"detail\":\"$address\",\"seconds\":0},"
     done
     [ -n "$checks" ] || ok=false
-    report "{\"event\":\"accepted\",\"ok\":$ok,\"checks\":[${checks%,}]}"
+    report "{\"event\":\"accepted\",\"edition\":\"$edition\",\"ok\":$ok,\"checks\":[${checks%,}]}"
 }
 
 "$(cat /kind)"

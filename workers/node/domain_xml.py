@@ -31,10 +31,14 @@ _IQN = "iqn[.][0-9]{4}-[0-9]{2}[.][a-z0-9]+(?:[.-][a-z0-9]+)*"
 
 @dataclass(frozen=True)
 class Definition:
-    """A definition that may be given to libvirt; `digest` names its content and is kept in its metadata."""
+    """A definition that may be given to libvirt; `digest` names its content and is kept in its metadata.
+
+    `disc` is the file in its CD drive, if it has one.
+    """
 
     xml: str
     digest: str
+    disc: str | None = None
 
 
 def check(xml: str, domain: str, uuid: str, secrets: frozenset[str], remit: Remit) -> Definition:
@@ -121,8 +125,8 @@ def allowed_places(domain: str, uuid: str, remit: Remit) -> dict[str, str]:
         f"{_DEVICE}/rng/backend": "/dev/urandom",
         f"{_DEVICE}/rng/backend@model": "random",
     }
-    table |= _below(f"{_DEVICE}/disk[network]", _disk("vd[a-h]") | _iscsi(key))
-    table |= _below(f"{_DEVICE}/disk[file]", _disk("vdz") | _iso(key, dir))
+    table |= _below(f"{_DEVICE}/disk[network]", _disk("disk", "virtio", "vd[a-h]") | _iscsi(key))
+    table |= _below(f"{_DEVICE}/disk[file]", _disk("cdrom", "ide", "hda") | _iso(key, dir))
     table |= _below(f"{_DEVICE}/interface[bridge]", _interface(key, bridges))
     written = f"{dir}/domains/{re.escape(domain)}"
     serial = {"target@type": "isa-serial", "target@port": "0"}
@@ -132,18 +136,18 @@ def allowed_places(domain: str, uuid: str, remit: Remit) -> dict[str, str]:
     return table
 
 
-def _disk(device: str) -> dict[str, str]:
+def _disk(device: str, bus: str, target: str) -> dict[str, str]:
     return {
         "": "",
         "@type": "network|file",
-        "@device": "disk",
+        "@device": device,
         "driver": "",
         "driver@name": "qemu",
         "driver@type": "raw",  # never a format that can name further files (CVE-2024-32498)
         "source": "",
         "target": "",
-        "target@dev": device,
-        "target@bus": "virtio",
+        "target@dev": target,
+        "target@bus": bus,
     }
 
 
@@ -208,4 +212,6 @@ def _finish(root: ElementTree.Element) -> Definition:
     mark = ElementTree.Element("metadata")
     ElementTree.SubElement(mark, f"{{{NAMESPACE}}}domain", {"definition": digest})
     root.append(mark)
-    return Definition(ElementTree.tostring(root, encoding="unicode"), digest)
+    source = root.find("devices/disk[@device='cdrom']/source")
+    disc = None if source is None else source.get("file")
+    return Definition(ElementTree.tostring(root, encoding="unicode"), digest, disc)

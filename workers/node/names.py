@@ -23,6 +23,7 @@ _IMAGE = re.compile(r"[a-z][a-z0-9]{0,20}-[0-9a-f]{12}")
 _IQN_PREFIX = r"iqn\.[0-9]{4}-[0-9]{2}\.[a-z0-9]+(?:[.-][a-z0-9]+)*:"
 _LINK = re.compile(r"[a-z][a-z0-9._-]{0,14}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_EDITION = re.compile(r"[0-9a-f]{8}")
 _PASSWORD = re.compile(r"[A-Za-z0-9+/=._-]{12,128}")
 _EVENT = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 MAX_LINK = 15  # IFNAMSIZ of the kernel, less its NUL
@@ -143,6 +144,11 @@ def file_name(value: Any, what: str) -> str:
     if not parts or not good or {".", ".."} & set(parts) or len(value) > 200:
         raise bad(f"{what} must be a relative path of plain names, not {show(value)}")
     return str(value)
+
+
+def edition(value: str | None) -> str | None:
+    """`value` if it can be the edition of a site roll, or None where none is asked for."""
+    return None if value is None else _match(_EDITION, value, "edition", "3f9a12cd")
 
 
 def bad(message: str) -> Refused:

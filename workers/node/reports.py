@@ -11,8 +11,11 @@ MAX_READ = 64 * 1024  # of the channel's file, from its end
 MAX_REPORT = 8 * 1024  # of one report, as JSON
 
 
-def find_event(text: str | None, event: str) -> dict[str, Any] | None:
-    """The last report of that event in the channel's text; lines that are no reports are passed over."""
+def find_event(text: str | None, event: str, edition: str | None = None) -> dict[str, Any] | None:
+    """The last report of that event, by that edition of the site roll if one is named, in the channel's text.
+
+    Lines that are no reports are passed over.
+    """
     for line in reversed((text or "").splitlines()):
         if len(line) > MAX_REPORT or f'"{event}"' not in line:
             continue
@@ -20,7 +23,9 @@ def find_event(text: str | None, event: str) -> dict[str, Any] | None:
             report = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(report, dict) and report.get("event") == event:
+        if not isinstance(report, dict) or report.get("event") != event:
+            continue
+        if edition is None or report.get("edition") == edition:
             return report
     return None
 

@@ -63,6 +63,11 @@ class Cluster:
     public_bridge: str
     hypervisor: str = "libvirt"
 
+    @property
+    def edition(self) -> str:
+        """Which edition of the site roll this is."""
+        return str(self.site_roll["leasehold/edition"]).strip()
+
 
 @dataclass(frozen=True)
 class Row:
@@ -118,7 +123,7 @@ def lay_out(cluster: Cluster, render_domain: RenderDomain) -> list[Row]:
             "report",
             head.name,
             "acceptance test inside the cluster",
-            {"domain": head.name, "event": "accepted"},
+            {"domain": head.name, "event": "accepted", "edition": cluster.edition},
             domains,
             frontend.id,
         )
@@ -179,7 +184,7 @@ def _disk(cluster: Cluster, guest: Guest, what: str, size_mib: int, image: Row |
 
 
 def _iso(cluster: Cluster, frontend: Guest) -> Row:
-    name = cluster.names.domain(frontend.name)
+    name = cluster.names.iso(frontend.name, cluster.edition)
     args = {"iso": name, "label": "cidata", "files": dict(cluster.site_roll)}
     return Row(frontend.host, "iso", name, "site roll on the frontend's ISO", args, (), frontend.id)
 
@@ -209,7 +214,7 @@ def _domain(
         "vcpus": guest.vcpus,
         "memory_mib": guest.memory_mib,
         "disks": disks,
-        "iso": f"{host.dir}/iso/{name}.iso" if is_frontend else None,
+        "iso": f"{host.dir}/iso/{names.iso(guest.name, cluster.edition)}.iso" if is_frontend else None,
         "nics": nics,
         "serial": f"{host.dir}/domains/{name}.serial",
         "report": f"{host.dir}/domains/{name}.report",
@@ -228,6 +233,7 @@ def _domain(
         "xml": render(fields),
         "chap": chap,
         "ready_event": "ready",
+        "edition": cluster.edition if is_frontend else None,
     }
     label = f"guest {guest.name} on {guest.host}"
     return Row(guest.host, "domain", name, label, args, (*(e.key for e in exports), *needs), guest.id)

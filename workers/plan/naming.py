@@ -57,6 +57,10 @@ class Names:
         """A guest; its report and serial log are called the same."""
         return f"{self.key}-{node}"
 
+    def iso(self, node: str, edition: str) -> str:
+        """The ISO with one edition of the site roll."""
+        return f"{self.domain(node)}-{edition}"
+
     def uuid(self, node: str) -> str:
         """The guest's UUID."""
         return str(uuid.uuid5(NAMESPACE, self.domain(node)))

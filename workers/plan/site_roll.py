@@ -9,11 +9,13 @@ https://cloudinit.readthedocs.io/en/latest/reference/datasources/nocloud.html an
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+EDITION_DIGITS = 8
 # Not printable in YAML 1.1, or a line break there: https://yaml.org/spec/1.1/#c-printable
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
@@ -69,11 +71,14 @@ class Site:
 
 
 def site_roll(site: Site) -> dict[str, str | Mapping[str, str]]:
-    """The files of the ISO by path; a value is text, or {"secret": NAME} for what is filled in just before sending."""
+    """The files of the ISO by path; a value is text, or {"secret": NAME} for what is filled in just before sending.
+
+    leasehold/edition names the content of all others: by it the frontend knows a new one, and says which it follows.
+    """
     whole = asdict(site)
     for secret in ("munge_key", "host_key"):
         del whole[secret]
-    return {
+    files: dict[str, str | Mapping[str, str]] = {
         "user-data": "#cloud-config\n" + _json(_user_data(site)),
         # dsmode local: all is done in the first of cloud-init's stages, before the network, and the others are masked.
         "meta-data": _json(
@@ -84,6 +89,8 @@ def site_roll(site: Site) -> dict[str, str | Mapping[str, str]]:
         "leasehold/munge.key": {"secret": site.munge_key},
         "leasehold/ssh_host_ed25519_key": {"secret": site.host_key},
     }
+    edition = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:EDITION_DIGITS]
+    return files | {"leasehold/edition": f"{edition}\n"}
 
 
 def _user_data(site: Site) -> dict[str, object]:

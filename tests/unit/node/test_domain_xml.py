@@ -105,8 +105,9 @@ def test_nothing_can_be_added_anywhere(number, what):
 @pytest.mark.parametrize(
     "device",
     [
-        '<disk type="block" device="disk"><source dev="/dev/sda"/><target dev="vdz"/></disk>',
-        '<disk device="disk"><source file="/d/iso/lh7-frontend.iso"/><target dev="vdz"/></disk>',
+        '<disk type="block" device="disk"><source dev="/dev/sda"/><target dev="vdb"/></disk>',
+        '<disk type="file" device="disk"><source file="/d/iso/lh7-frontend.iso"/></disk>',
+        '<disk device="disk"><source file="/d/iso/lh7-frontend.iso"/><target dev="hda"/></disk>',
         '<hostdev mode="subsystem" type="pci"/>',
         '<filesystem type="mount"><source dir="/"/><target dir="x"/></filesystem>',
         '<interface type="direct"><source dev="eth0"/></interface>',

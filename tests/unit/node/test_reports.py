@@ -14,6 +14,14 @@ def test_the_last_report_of_an_event_counts():
     assert reports.find_event(None, "ready") is None
 
 
+def test_an_edition_that_is_asked_for_must_be_the_report_s():
+    text = (
+        '{"event":"ready","edition":"3f9a12cd"}\n{"event":"ready","edition":"77aa00ff"}\n{"event":"ready"}\n'
+    )
+    assert reports.find_event(text, "ready", "3f9a12cd") == {"event": "ready", "edition": "3f9a12cd"}
+    assert reports.find_event(text, "ready", "00000000") is None
+
+
 def test_what_is_no_report_is_passed_over():
     good = '{"event":"ready"}'
     for noise in (

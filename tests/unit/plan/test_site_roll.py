@@ -40,7 +40,16 @@ SITE = Site(
 def test_the_files_are_as_the_golden_ones() -> None:
     texts = {path: value for path, value in site_roll(SITE).items() if isinstance(value, str)}
     assert texts == {path: (GOLDEN / path).read_text() for path in texts}
-    assert set(texts) == {"user-data", "meta-data", "network-config", "leasehold/site.json"}
+    assert set(texts) == {
+        *("user-data", "meta-data", "network-config"),
+        *("leasehold/site.json", "leasehold/edition"),
+    }
+
+
+def test_another_node_makes_another_edition_and_nothing_else_does() -> None:
+    fewer = dataclasses.replace(SITE, nodes=SITE.nodes[:1])
+    editions = [str(site_roll(site)["leasehold/edition"]) for site in (SITE, fewer, SITE)]
+    assert editions[0] == editions[2] != editions[1]
 
 
 def test_secrets_are_named_and_nowhere_told() -> None:

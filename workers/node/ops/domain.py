@@ -35,6 +35,7 @@ from workers.node.steps import (
 MAX_SERIAL = 16 << 20  # a guest may write to its console for ever; past this the log starts anew
 SERIAL_TAIL = 2048
 _VIRSH = ("virsh", "-q", "-c", "qemu:///system")
+_DRIVE = "hda"
 _RUNNING = ("running", "idle", "in shutdown", "pmsuspended")
 
 
@@ -49,7 +50,10 @@ class Chap:
 
 @dataclass(frozen=True)
 class Args:
-    """`ready_event` is what the guest reports once it is of use, or None to wait for nothing."""
+    """`ready_event` is what the guest reports once it is of use, or None to wait for nothing.
+
+    With an `edition` it must be this edition of the site roll that it has followed.
+    """
 
     dir: str
     domain: str
@@ -57,6 +61,7 @@ class Args:
     definition: Definition
     chap: tuple[Chap, ...]
     ready_event: str | None
+    edition: str | None
 
     @property
     def report_path(self) -> str:
@@ -71,11 +76,15 @@ class Args:
 
 @dataclass(frozen=True)
 class Seen:
-    """`state` is virsh's word, None without a domain; `definition` what it was made from, None when not by us."""
+    """`state` is virsh's word, None without a domain; `definition` what it was made from, None when not by us.
+
+    `disc` is the file in the running machine's CD drive, where it is to have one.
+    """
 
     uuid: str | None = None
     state: str | None = None
     definition: str | None = None
+    disc: str | None = None
     secrets: tuple[str, ...] = ()
     report_file: FileSeen | None = None
     report: dict[str, Any] | None = None
@@ -84,16 +93,18 @@ class Seen:
 
 
 def parse(raw: Mapping[str, Any], remit: Remit) -> Args:
-    """Args from {"domain","uuid","xml","chap":[{"uuid","usage","password"}],"ready_event"}."""
-    domain, uuid, xml, chap, event = names.take(
-        raw, domain=str, uuid=str, xml=str, chap=list, ready_event=(str, type(None))
+    """Args from {"domain","uuid","xml","chap":[{"uuid","usage","password"}],"ready_event","edition"}."""
+    text = (str, type(None))
+    domain, uuid, xml, chap, event, edition = names.take(
+        raw, domain=str, uuid=str, xml=str, chap=list, ready_event=text, edition=text
     )
     names.marked(domain, remit, "domain")
     names.uuid(uuid)
     names.within(len(chap), 0, 16, "the number of secrets")
     secrets = tuple(_parse_chap(item, domain, remit) for item in chap)
     definition = domain_xml.check(xml, domain, uuid, frozenset(s.usage for s in secrets), remit)
-    return Args(remit.dir, domain, uuid, definition, secrets, None if event is None else names.event(event))
+    event = None if event is None else names.event(event)
+    return Args(remit.dir, domain, uuid, definition, secrets, event, names.edition(edition))
 
 
 def lock(args: Args) -> str:
@@ -107,25 +118,31 @@ def observe(args: Args, ask: Ask) -> Seen:
     uuids = dict(re.findall(rf"^({domain_xml.UUID})\s+(\S+)$", listed, flags=re.MULTILINE))
     known = next((uuid for uuid, name in uuids.items() if name == args.domain), None)
     secrets = _said(ask(Show((*_VIRSH, "secret-list"))))
-    state = definition = None
+    state = definition = disc = None
     if known is not None:
         state = _said(ask(Show((*_VIRSH, "domstate", args.domain)))).strip()
         definition = find_definition(_said(ask(Show((*_VIRSH, "dumpxml", "--inactive", args.domain)))))
+    if args.definition.disc is not None and state in (*_RUNNING, "paused"):
+        disc = find_disc(_said(ask(Show((*_VIRSH, "domblklist", args.domain, "--details")))))
     report = ask(ReadTail(args.report_path, reports.MAX_READ)) if args.ready_event else None
     return Seen(
         known,
         state,
         definition,
+        disc,
         tuple(secret.uuid for secret in args.chap if secret.uuid in secrets),
         ask(Stat(args.report_path)),
-        reports.find_event(report, args.ready_event) if args.ready_event else None,
+        reports.find_event(report, args.ready_event, args.edition) if args.ready_event else None,
         ask(Stat(args.serial_path)),
         ask(ReadTail(args.serial_path, SERIAL_TAIL)) or "",
     )
 
 
 def plan(want: str, args: Args, seen: Seen) -> list[Command]:
-    """Define, start; a changed definition is put in at once and counts from the domain's next start."""
+    """Define, start; a changed definition is put in at once and counts from the domain's next start.
+
+    The disc in the CD drive alone is changed while the machine runs, whether its guest holds on to it or not.
+    """
     if seen.uuid is not None and (seen.definition is None or seen.uuid != args.uuid):
         raise Refused(
             "not_ours",
@@ -142,6 +159,9 @@ def plan(want: str, args: Args, seen: Seen) -> list[Command]:
         commands.append(_virsh("resume", args.domain))
     elif seen.state not in _RUNNING:
         return commands + _plan_start(args, seen)
+    if args.definition.disc is not None and seen.disc != args.definition.disc:
+        options = ("--update", "--live", "--force")
+        commands.append(_virsh("change-media", args.domain, _DRIVE, args.definition.disc, *options))
     if seen.serial_file and seen.serial_file.size > MAX_SERIAL:
         commands.append(SetSize(args.serial_path, 0))
     return commands + [_virsh("secret-undefine", uuid) for uuid in seen.secrets]
@@ -164,6 +184,12 @@ def find_definition(xml: str) -> str | None:
         return None
     mark = root.find(f"metadata/{{{domain_xml.NAMESPACE}}}domain")
     return None if mark is None else mark.get("definition")
+
+
+def find_disc(listed: str) -> str | None:
+    """The file in the CD drive by `virsh domblklist --details`, or None where there is no drive or no disc."""
+    found = re.search(rf"^\s*file\s+cdrom\s+{_DRIVE}\s+(/\S+)$", listed, flags=re.MULTILINE)
+    return found[1] if found else None
 
 
 def _plan_start(args: Args, seen: Seen) -> list[Command]:

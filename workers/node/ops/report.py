@@ -15,11 +15,12 @@ from workers.node.steps import Ask, Command, ReadTail
 
 @dataclass(frozen=True)
 class Args:
-    """The domain whose guest reports, and the event."""
+    """The domain whose guest reports, the event, and the edition of the site roll it must be about (None: any)."""
 
     dir: str
     domain: str
     event: str
+    edition: str | None
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,10 @@ class Seen:
 
 
 def parse(raw: Mapping[str, Any], remit: Remit) -> Args:
-    """Args from {"domain","event"}."""
-    domain, event = names.take(raw, domain=str, event=str)
-    return Args(remit.dir, names.marked(domain, remit, "domain"), names.event(event))
+    """Args from {"domain","event","edition"}."""
+    domain, event, edition = names.take(raw, domain=str, event=str, edition=(str, type(None)))
+    names.marked(domain, remit, "domain")
+    return Args(remit.dir, domain, names.event(event), names.edition(edition))
 
 
 def lock(args: Args) -> str:
@@ -43,7 +45,7 @@ def lock(args: Args) -> str:
 def observe(args: Args, ask: Ask) -> Seen:
     """The end of the channel's file."""
     text = ask(ReadTail(f"{args.dir}/domains/{args.domain}.report", reports.MAX_READ))
-    return Seen(reports.find_event(text, args.event))
+    return Seen(reports.find_event(text, args.event, args.edition))
 
 
 def plan(want: str, args: Args, seen: Seen) -> list[Command]:

@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Configure a frontend from its site roll: every roll says what, this file does it. Safe to repeat at each boot.
+"""Configure a frontend from its site roll: every roll says what, this file does it.
+
+Safe to repeat, at each boot and for each new edition of the site roll, with nodes at work.
 
 Each roll may put a module into site.d/. It has pure functions over `site` (the parsed leasehold/site.json, with
 `private_interface` and `public_interface` added):
@@ -8,6 +10,7 @@ Each roll may put a module into site.d/. It has pure functions over `site` (the 
     nodes(site)    -> {path: (mode, owner, text)}     files that every compute node copies from the identity export
     STEPS          = [argv, ...]                      what the frontend runs after all files are written
     NODE_UNITS     = [unit, ...]                      what a compute node starts once it has its files
+    NODE_RESTARTS  = [unit, ...]                      what of it restarts to follow a new edition of the site roll
     SECRETS        = {"name on the ISO": (path, mode, owner)}   base64 text, decoded, for frontend and nodes alike
     checks(site, run, failed) -> [(name, function)]   see accept.py
 """
@@ -40,8 +43,9 @@ def load_rolls(folder: Path = LIB / "site.d") -> list:
 
 
 def read_site() -> dict:
-    """The site roll with the names of the frontend's interfaces, found by their MAC addresses."""
+    """The site roll with its edition and the names of the frontend's interfaces, found by their MAC addresses."""
     site = json.loads((SITE / "site.json").read_text())
+    site["edition"] = (SITE / "edition").read_text().strip()
     by_mac = {
         (path / "address").read_text().strip().lower(): path.name for path in Path("/sys/class/net").iterdir()
     }
@@ -115,12 +119,18 @@ def give_identity(site: dict, rolls: list, secrets: dict[str, bytes]) -> None:
     lines = {
         "manifest": manifest,
         "units": [unit for roll in rolls for unit in getattr(roll, "NODE_UNITS", [])],
+        "restarts": [unit for roll in rolls for unit in getattr(roll, "NODE_RESTARTS", [])],
         "users": [f"{user['name']} {user['uid']}" for user in site["users"]],
+        "edition": [site["edition"]],
         # Last, because a node that finds its address here goes on to read the rest.
         "nodes": [f"{node['mac'].lower()} {node['name']} {node['address']}" for node in site["nodes"]],
     }
     for name, rows in lines.items():
         write(IDENTITY / name, 0o600, "root", ("\n".join(rows) + "\n").encode())
+    for left in {path.name for path in (IDENTITY / "keys").iterdir()} - {
+        node["name"] for node in site["nodes"]
+    }:
+        (IDENTITY / "keys" / left).unlink()
 
 
 def give_user_keys(site: dict) -> None:
@@ -156,12 +166,8 @@ def main() -> int:
         for argv in getattr(roll, "STEPS", []):
             run(argv)
     uptime = float(Path("/proc/uptime").read_text().split()[0])
-    run(
-        [
-            str(LIB / "report"),
-            json.dumps({"event": "ready", "node": site["frontend"]["name"], "uptime_s": round(uptime, 1)}),
-        ]
-    )
+    ready = {"event": "ready", "node": site["frontend"]["name"], "edition": site["edition"]}
+    run([str(LIB / "report"), json.dumps(ready | {"uptime_s": round(uptime, 1)})])
     return 0
 
 
