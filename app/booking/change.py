@@ -65,13 +65,13 @@ def set_end(
     """
     end = utc(end)
     with database.writing(ledger=True) as session:
-        row = _changeable(session, account, reservation_id, seen)
+        row = changeable(session, account, reservation_id, seen)
         if end <= max(row.start_at, now):
             raise InvalidRequest(
                 {"end": "The end must lie ahead, and after the start. To end it now, cancel it."}
             )
         if end > row.end_at:
-            _may_extend(settings, account, row)
+            may_extend(settings, account, row)
             _check_quota(session, settings, account, row.project_id, row, end, now)
             latest = _latest(session, settings, account, row, now)
             if end > latest.end:
@@ -100,7 +100,7 @@ def give(
     InvalidRequest also where that project's ceilings leave no room for it.
     """
     with database.writing(ledger=True) as session:
-        row = _changeable(session, account, reservation_id, seen)
+        row = changeable(session, account, reservation_id, seen)
         taker = accounts.by_name(session, to)
         if taker is None or not taker.is_active or taker.role == "operator":
             raise InvalidRequest({"owner": f"There is no provider called {to[:64]!r} who could own it."})
@@ -134,7 +134,8 @@ def _mine(session: Session, account: Account, reservation_id: int) -> Reservatio
     return row
 
 
-def _changeable(session: Session, account: Account, reservation_id: int, seen: int) -> Reservation:
+def changeable(session: Session, account: Account, reservation_id: int, seen: int) -> Reservation:
+    """The reservation as at version `seen`, where the account may change it and there is something left to change."""
     row = _mine(session, account, reservation_id)
     if row.state in (*FINAL, "ending") or row.cancel_requested_at is not None:
         state = row.state if row.cancel_requested_at is None else "cancelled"
@@ -144,7 +145,8 @@ def _changeable(session: Session, account: Account, reservation_id: int, seen: i
     return row
 
 
-def _may_extend(settings: Settings, account: Account, row: Reservation) -> None:
+def may_extend(settings: Settings, account: Account, row: Reservation) -> None:
+    """NotAllowed where the account may not let the reservation take more than it has."""
     is_open = row.state == "requested" or settings.booking.owner_extends
     if account.role != "cluster_provider" and not is_open:
         raise NotAllowed(f"It is {row.state}: ask a cluster provider to extend it.")
@@ -160,7 +162,9 @@ def _check_quota(
     now: datetime,
 ) -> None:
     """InvalidRequest where the reservation, with this end, passes the ceilings of the project."""
-    wanted = Holding(sum(node.kind == "compute" for node in row.nodes), Slot(row.start_at, end))
+    wanted = Holding(
+        sum(node.kind == "compute" and node.leaving_at is None for node in row.nodes), Slot(row.start_at, end)
+    )
     quota.check(session, settings, account, project_id, wanted, now, replaces=row.id)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import ipaddress
 import zlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from app.db import ledger, site
 from app.db.ledger import SITE
-from app.db.reservation import Reservation
+from app.db.reservation import Node, Reservation
 from app.domain import opening
 from app.domain.capacity import Taken
 from app.domain.errors import NoRoom
@@ -66,18 +66,38 @@ def groups(shape: Shape, settings: Settings) -> list[Group]:
 
 
 def _site(shape: Shape, settings: Settings) -> Group:
-    needs = {"network_id": 1, "public_address": 1, ledger.NODE: shape.most}
-    for seats in settings.booking.seats:
-        if seats.roll in shape.rolls:
-            needs[SEAT + seats.roll] = seats.taken_by(shape.most)
-    return Group(SITE, (), needs)
+    needs = {"network_id": 1, "public_address": 1}
+    return Group(SITE, (), needs | of_number(shape.most, shape.rolls, settings))
+
+
+def of_number(nodes: int, rolls: Collection[str], settings: Settings) -> dict[str, int]:
+    """What so many compute nodes with these rolls take of the site as a whole: licence seats, and their count."""
+    seats = {
+        SEAT + seats.roll: seats.taken_by(nodes) for seats in settings.booking.seats if seats.roll in rolls
+    }
+    return {ledger.NODE: nodes, **seats}
+
+
+def of_guest(vcpus: int, memory_mib: int) -> dict[str, int]:
+    """What a guest of this size takes of its host."""
+    return {"vcpu": vcpus, "memory_mib": memory_mib + GUEST_OVERHEAD_MIB}
+
+
+def of_nodes(nodes: Iterable[Node]) -> dict[tuple[int | str, str], int]:
+    """What these compute nodes take of their hosts and storage hosts, by (host id, resource)."""
+    total: Counter[tuple[int | str, str]] = Counter()
+    for node in nodes:
+        for resource, amount in of_guest(node.vcpus, node.memory_mib).items():
+            total[node.host_id, resource] += amount
+        total[node.storage_id, "disk_mib"] += node.disk_gib * 1024
+    return dict(total)
 
 
 def _compute(group: NodeGroup) -> Group:
     return Group(
         "compute",
         group.node_names,
-        {"vcpu": group.vcpus, "memory_mib": group.memory_mib + GUEST_OVERHEAD_MIB},
+        of_guest(group.vcpus, group.memory_mib),
         policy=group.policy,
         tags=frozenset(group.tags),
         pin=frozenset(group.pin),

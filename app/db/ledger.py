@@ -203,6 +203,32 @@ def move(
     take(session, reservation_id, amounts, slot)
 
 
+def shift(
+    session: Session,
+    reservation_id: int,
+    by: Mapping[tuple[int | str, str], int],
+    slot: Slot,
+    now: datetime,
+) -> None:
+    """Let the reservation hold so much more from now on throughout `slot`, or less where `by` is negative.
+
+    Never less than nothing. What was held until now is kept as such for the accounts, unless the slot has not begun.
+    """
+    held: dict[tuple[int | str, str], int] = {}
+    for one in of_reservation(session, reservation_id):
+        key = (SITE if one.host_id is None else one.host_id, one.resource)
+        if one.released_at is not None or not by.get(key):
+            continue
+        held[key] = held.get(key, 0) + one.amount
+        if one.start_at < now:
+            one.released_at = now
+        else:
+            session.delete(one)
+    left = {key: held.get(key, 0) + amount for key, amount in by.items() if amount}
+    if left := {key: amount for key, amount in left.items() if amount > 0}:
+        take(session, reservation_id, left, Slot(max(slot.start, now), slot.end))
+
+
 def of_reservation(session: Session, reservation_id: int) -> Sequence[Allocation]:
     """All allocations of one reservation, released or not."""
     return session.scalars(

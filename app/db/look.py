@@ -33,7 +33,8 @@ SELECT 1 FROM reservation WHERE state = 'approved' AND (retry_at IS NULL OR retr
   AND (start_at <= {soon} OR cancel_requested_at IS NOT NULL)
 UNION ALL
 SELECT 1 FROM reservation WHERE state IN ('building', 'ready', 'suspended')
-  AND (retry_at IS NULL OR retry_at <= {now}) AND (end_at <= {now} OR cancel_requested_at IS NOT NULL)
+  AND (retry_at IS NULL OR retry_at <= {now})
+  AND (end_at <= {now} OR cancel_requested_at IS NOT NULL OR retry_at IS NOT NULL)
 UNION ALL
 SELECT 1 FROM reservation v WHERE state = 'building' AND (retry_at IS NULL OR retry_at <= {now}) AND NOT EXISTS
   (SELECT 1 FROM resource r WHERE r.reservation_id = v.id AND r.have <> 'present')

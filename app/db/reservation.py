@@ -153,6 +153,8 @@ class Node(Base):
     disk_gib: Mapped[int]
     host_id: Mapped[int] = mapped_column(ForeignKey("host.id"))
     storage_id: Mapped[int] = mapped_column(ForeignKey("host.id"))
+    # Since when it is to go; it stands, and holds its room, until the last thing of it is gone.
+    leaving_at: Mapped[datetime | None] = mapped_column(Utc)
 
     group: Mapped[NodeGroup | None] = relationship()
 
@@ -204,7 +206,7 @@ def summaries(
     """As `listing`, each with its number of compute nodes, in one statement."""
     computes = (
         select(func.count())
-        .where(Node.reservation_id == Reservation.id, Node.kind == "compute")
+        .where(Node.reservation_id == Reservation.id, Node.kind == "compute", Node.leaving_at.is_(None))
         .correlate(Reservation)
         .scalar_subquery()
     )
@@ -230,7 +232,7 @@ def page(
     r = Reservation
     computes = (
         select(func.count())
-        .where(Node.reservation_id == r.id, Node.kind == "compute")
+        .where(Node.reservation_id == r.id, Node.kind == "compute", Node.leaving_at.is_(None))
         .correlate(r)
         .scalar_subquery()
         .label("node_count")
@@ -282,7 +284,7 @@ def live_of(
     r = Reservation
     query = (
         select(r.start_at, r.end_at, func.count(Node.id))
-        .join(Node, and_(Node.reservation_id == r.id, Node.kind == "compute"))
+        .join(Node, and_(Node.reservation_id == r.id, Node.kind == "compute", Node.leaving_at.is_(None)))
         .where(r.project_id == project_id, IS_LIVE, r.id != (without or 0))
         .group_by(r.id)
     )

@@ -21,6 +21,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    delete,
     exists,
     func,
     or_,
@@ -226,11 +227,14 @@ def forget(session: Session, host_id: int) -> None:
     )
 
 
-def want_absent(session: Session, reservation_id: int) -> None:
-    """From now on nothing of this reservation is wanted; removal starts afresh, with no back-off left over."""
+def want_absent(session: Session, reservation_id: int, only: Sequence[int] | None = None) -> None:
+    """From now on nothing of this reservation is wanted, or not the rows `only`; removal starts afresh, with no
+    back-off left over."""
+    mine = [Resource.reservation_id == reservation_id]
+    mine += [] if only is None else [Resource.id.in_(only)]
     session.execute(
         update(Resource)
-        .where(Resource.reservation_id == reservation_id)
+        .where(*mine)
         .values(want="absent", error_code=None, error_message=None, why=None, **dict(AFRESH))
         .execution_options(synchronize_session=False)
     )
@@ -257,6 +261,35 @@ def drop_unneeded(session: Session) -> None:
         .values(want="absent", error_code=None, error_message=None, why=None, **dict(AFRESH))
         .execution_options(synchronize_session=False)
     )
+
+
+def is_behind(session: Session, reservation_id: int) -> bool:
+    """Whether the reservation's rows are not yet those of its nodes: a node leaves, or one has none, or some go."""
+    of_node = exists().where(Resource.node_id == Node.id)
+    node = exists().where(Node.reservation_id == reservation_id, or_(Node.leaving_at.is_not(None), ~of_node))
+    going = exists().where(Resource.reservation_id == reservation_id, Resource.want == "absent")
+    return session.scalar(select(or_(node, going))) is True
+
+
+def by_key(session: Session, reservation_id: int) -> dict[tuple[str, str, str], Resource]:
+    """The reservation's own rows by host's name, operation and name."""
+    query = (
+        select(Resource, Host.name)
+        .join(Host, Host.id == Resource.host_id)
+        .where(Resource.reservation_id == reservation_id)
+        .order_by(Resource.id)
+    )
+    return {(host, row.op, row.name): row for row, host in session.execute(query)}
+
+
+def set_args(session: Session, row: Resource, args: Mapping[str, Any], needs: Sequence[int]) -> None:
+    """Let the row be made of something else and need other rows. Whoever works on it now loses the lease: what it
+    brings back is about what was."""
+    row.args, row.lease_owner, row.lease_until = dict(args), None, None
+    row.have = "unknown" if row.have in ("present", "pending") else row.have
+    row.failures, row.retry_at, row.error_code, row.error_message, row.why = 0, None, None, None, None
+    session.execute(delete(Need).where(Need.resource_id == row.id))
+    session.add_all(Need(resource_id=row.id, needs_id=needed) for needed in needs)
 
 
 def of_reservation(session: Session, reservation_id: int) -> Sequence[Resource]:

@@ -38,6 +38,8 @@ FINAL = tuple(state for state, ways in TRANSITIONS.items() if not ways)
 LIVE = tuple(state for state, ways in TRANSITIONS.items() if ways)
 # States in which things of the reservation may stand on hosts.
 ON_HOSTS = ("building", "ready", "suspended", "ending")
+# States in which they are wanted there.
+UP = ("building", "ready", "suspended")
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,17 @@ class Standing:
     is_cancelled: bool
     build_at: datetime
 
+    def is_over(self, now: datetime) -> bool:
+        """Whether nothing of it is wanted any longer."""
+        return self.is_cancelled or now >= self.end_at
+
 
 def next_state(standing: Standing, haves: Iterable[str], now: datetime) -> str:
     """The state the reservation should be in at `now`; the same state where nothing is due.
 
     `haves` are the `have` values of its resource rows. Pure; called under the ledger lock by the schedule pass.
     """
-    state, over = standing.state, standing.is_cancelled or now >= standing.end_at
+    state = standing.state
     if state == "requested":
         if standing.is_cancelled:
             return "cancelled"
@@ -68,8 +74,8 @@ def next_state(standing: Standing, haves: Iterable[str], now: datetime) -> str:
         if now >= standing.end_at:
             return "expired"
         return "building" if now >= standing.build_at else state
-    if state in ("building", "ready", "suspended"):
-        if over:
+    if state in UP:
+        if standing.is_over(now):
             return "ending"
         if state == "building" and all(have == "present" for have in haves):
             return "ready"

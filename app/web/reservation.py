@@ -51,6 +51,8 @@ class View:
     sentence: str
     steps: list[Step]
     progress: Progress
+    # How many of its own steps are not as they are wanted.
+    open: int
     checks: list[Check]
     access: Access | None
     next_event: tuple[str, datetime] | None
@@ -175,6 +177,7 @@ def _view(row: Reservation) -> View:
         sentence=words.sentence(row, summed, now, visit.zone(), decider),
         steps=steps,
         progress=summed,
+        open=sum(one.want != one.have for one, _ in rows if one.reservation_id is not None),
         checks=checks_of(rows),
         access=access(row) if row.state == "ready" else None,
         next_event=words.next_event(row, now),

@@ -32,10 +32,12 @@ HOUR = timedelta(hours=1)
 
 
 def lay_out(row: Reservation, hosts: dict[int, Host], network_id: int, address: int) -> Laid:
-    """Three things in a row: a link, a volume and a guest that needs both."""
-    link = Row("c1", "vxlan", f"lh{row.id}-br", "link", {"vni": network_id})
-    volume = Row("st1", "file", f"lh{row.id}-root", "volume", {})
-    guest = Row("c1", "domain", f"lh{row.id}-node1", "guest", {"address": address}, (link.key, volume.key))
+    """Three things in a row, one for each node: a link, a volume and a guest that needs both."""
+    frontend, node1, node2 = (node.id for node in row.nodes)
+    link = Row("c1", "vxlan", f"lh{row.id}-br", "link", {"vni": network_id}, node_id=frontend)
+    volume = Row("st1", "file", f"lh{row.id}-root", "volume", {}, node_id=node1)
+    needs = (link.key, volume.key)
+    guest = Row("c1", "domain", f"lh{row.id}-node1", "guest", {"address": address}, needs, node_id=node2)
     return Laid([link, volume, guest], "ssh-ed25519 AAAA")
 
 
@@ -234,8 +236,12 @@ def test_a_shared_thing_that_failed_is_given_up_with_the_last_cluster_that_needs
     other = Row("st1", "image", "frontend-1", "image", {}, is_shared=True)
 
     def with_images(row: Reservation, *_: object) -> Laid:
-        volume = Row("st1", "file", f"lh{row.id}-root", "volume", {}, (image.key, other.key))
-        return Laid([image, other, volume], "ssh-ed25519 AAAA")
+        needs = (image.key, other.key)
+        volumes = [
+            Row("st1", "file", f"lh{row.id}-{node.name}", "volume", {}, needs, node_id=node.id)
+            for node in row.nodes
+        ]
+        return Laid([image, other, *volumes], "ssh-ed25519 AAAA")
 
     def wanted() -> dict[str, str]:
         with database.reading() as session:

@@ -21,6 +21,7 @@ from sqlalchemy import select, update
 import lab as labs
 from app.booking import decide
 from app.booking.request import request
+from app.booking.resize import resize
 from app.db import ledger, resource, site
 from app.db.account import Account, by_name
 from app.db.base import Database
@@ -69,6 +70,27 @@ class Life:
         booked = request(self.database, settings, self.account("alice"), wish, rolls=ROLLS, now=now)
         decide.approve(self.database, settings, self.account("carol"), booked, 1, now=now)
         return booked
+
+    def resize(self, booked: int, computes: int) -> None:
+        """Let it have so many compute nodes, by a cluster provider, and come back when they are there or gone.
+
+        Nothing of the nodes that went is left then, and the acceptance test passed on those that stayed.
+        """
+        settings, version = load(str(self.site.config)), self.reservation(booked).version
+        carol, now = self.account("carol"), datetime.now(UTC)
+        resize(self.database, settings, carol, booked, version, {"node": computes}, now=now)
+        self.until(
+            lambda: self.stands_with(booked, computes), f"not resized to {computes}", booked, READY_WITHIN_S
+        )
+
+    def stands_with(self, booked: int, computes: int) -> bool:
+        """Whether it has this many compute nodes and every row of it is as wanted."""
+        with self.database.reading() as session:
+            nodes = [node for node in session.get_one(Reservation, booked).nodes if node.kind == "compute"]
+            rows = resource.of_reservation(session, booked)
+            laid = {row.node_id for row in rows}
+            settled = all(row.want == row.have == "present" for row in rows)
+        return settled and len(nodes) == computes and {node.id for node in nodes} <= laid
 
     def cancel(self, booked: int) -> None:
         """Call it off, as its owner does."""

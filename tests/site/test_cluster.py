@@ -7,6 +7,7 @@ The whole of it once on SQLite and once on PostgreSQL; the golden images are bui
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,10 +72,11 @@ def test_cluster_with_slurm_is_built_used_and_gone(new_life: Callable[..., Life]
         a_node_is_private_and_goes_out_through_the_frontend(frontend, f"{life.lab.public}.1")
         the_acceptance_report_and_the_times_are_kept(life, booked)
         no_secret_is_in_a_command_line_or_a_log(life, booked)
+        assert_each_step_was_done_once(life, booked)
+        slurm_follows_when_nodes_come_and_go(life, booked, frontend)
         life.cancel(booked)
         life.wait(booked, "ended", ENDED_WITHIN_S)
     life.assert_nothing_is_left(booked)
-    assert_each_step_was_done_once(life, booked)
 
 
 def a_job_runs_on_all_nodes(frontend: Frontend) -> None:
@@ -82,6 +84,24 @@ def a_job_runs_on_all_nodes(frontend: Frontend) -> None:
     assert sorted(frontend.run(f"srun -N{len(NODES)} hostname").split()) == sorted(NODES)
     listed = frontend.run("sinfo -h -N -o '%N %T'").splitlines()
     assert sorted(line.split()[0] for line in listed) == sorted(NODES)
+
+
+def slurm_follows_when_nodes_come_and_go(life: Life, booked: int, frontend: Frontend) -> None:
+    """The batch system counts a node that was added to the running cluster, keeps its jobs, and drops one that left."""
+    before = life.snapshot()
+    frontend.run(
+        "nohup srun -N1 -w node1 sh -c 'sleep 20; echo done > ~/job' > /dev/null 2>&1 < /dev/null & sleep 2"
+    )
+    life.resize(booked, 3)
+    assert sorted(frontend.run("srun -N3 hostname").split()) == [*NODES, "node3"]
+    assert frontend.run("cat job").strip() == "done", "a job that ran meanwhile went on"
+    life.resize(booked, 1)
+    assert frontend.run("sinfo -h -N -o '%N'").split() == ["node1"]
+    assert frontend.run("srun -N1 hostname").split() == ["node1"]
+    after = life.snapshot()
+    left = [name for name in json.dumps(after).split('"') if "node2" in name or "node3" in name]
+    assert left == [], "nothing is left of the nodes that went"
+    assert before["gw1"]["domains"] == after["gw1"]["domains"]
 
 
 def users_are_the_same_on_every_node(frontend: Frontend) -> None:

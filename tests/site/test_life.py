@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable
@@ -51,6 +52,31 @@ def test_cluster_is_built_used_and_gone_when_its_slot_ends(
     assert_each_step_was_done_once(life, booked)
     assert event_kinds(life, booked) == ["requested", "approved", "building", "ready", "ending", "ended"]
     assert all(row.removal_at and row.absent_at for row in life.rows(booked) if row.reservation_id)
+
+
+def test_nodes_come_and_go_while_the_cluster_runs(new_life: NewLife) -> None:
+    life = new_life()
+    booked = life.book(computes=1)
+    with life.passes():
+        life.wait(booked, "ready", READY_WITHIN_S)
+        life.resize(booked, 3)
+        seen = life.snapshot()
+        running = {name: state for host in ("c1", "c2") for name, state in seen[host]["domains"].items()}
+        assert running == {f"lh{booked}-node{number}": "running" for number in (1, 2, 3)}
+        (report,) = [row for row in life.rows(booked) if row.op == "report"]
+        pinged = [check["detail"] for check in report.seen["report"]["checks"] if check["ok"]]
+        assert pinged == ["10.20.1.1", "10.20.1.2", "10.20.1.3"], "the frontend learned of them"
+        life.resize(booked, 1)
+        seen = life.snapshot()
+        assert seen["c1"]["domains"] | seen["c2"]["domains"] == {f"lh{booked}-node1": "running"}
+        assert len(seen["st1"]["targets"]) == 3
+        kept = [name for name in json.dumps(seen).split('"') if "node2" in name or "node3" in name]
+        assert kept == [], "nothing is left of the nodes that went"
+        assert set(life.starts().values()) == {1}, "nobody else was started anew"
+        assert life.reservation(booked).state == "ready"
+        life.cancel(booked)
+        life.wait(booked, "ended", ENDED_WITHIN_S)
+    life.assert_nothing_is_left(booked)
 
 
 def assert_it_stands(life: Life, booked: int) -> None:

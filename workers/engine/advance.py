@@ -18,11 +18,11 @@ from app.db import event, ledger, resource, site, trouble
 from app.db.away import is_away
 from app.db.base import Database
 from app.db.reservation import Reservation
-from app.db.resource import PASS_OF_OP, Need, Resource
 from app.db.site import Host
-from app.domain.lifecycle import FINAL, LIVE, Standing, next_state
+from app.domain.lifecycle import FINAL, LIVE, UP, Standing, next_state
 from app.settings import Settings
 from workers.engine.clock import Clock, utc_now
+from workers.engine.follow import follow, write_rows
 from workers.engine.gate import step
 from workers.plan import timing
 from workers.plan.layout import Row
@@ -40,6 +40,8 @@ LayOut = Callable[[Reservation, dict[int, Host], int, int], Laid]
 ACTOR = "pass:schedule"
 # So many past builds are looked at for the lead time.
 HISTORY = 200
+# How long until a cluster whose nodes come or go is looked at again.
+FOLLOW_AGAIN = timedelta(seconds=2)
 # How long a reservation that could not be taken further is left alone: what it waits for takes longer than that.
 AGAIN = timedelta(seconds=10)
 
@@ -105,7 +107,6 @@ def _advance_one(
     with database.writing(ledger=True) as session:
         now = clock()
         row = session.get_one(Reservation, reservation_id)
-        haves = [r.have for r in resource.of_reservation(session, row.id)]
         standing = Standing(
             row.state,
             row.start_at,
@@ -114,6 +115,9 @@ def _advance_one(
             row.cancel_requested_at is not None,
             row.start_at - lead,
         )
+        if row.state in UP and not standing.is_over(now):
+            _catch_up(session, settings, lay_out, row, now)
+        haves = [r.have for r in resource.of_reservation(session, row.id)]
         state = next_state(standing, haves, now)
         if state == row.state:
             return False
@@ -127,6 +131,17 @@ def _advance_one(
         _enter(session, row, state, now)
     step("schedule.advance.after")
     return True
+
+
+def _catch_up(session: Session, settings: Settings, lay_out: LayOut, row: Reservation, now: datetime) -> None:
+    """Let what stands follow the nodes where they were changed, and come back to it until that is done."""
+    row.retry_at = None
+    if resource.is_behind(session, row.id):
+        laid = _lay_out(session, settings, lay_out, row)
+        if laid is not None:
+            follow(session, settings, row, laid.rows, now)
+        session.flush()
+        row.retry_at = now + FOLLOW_AGAIN if resource.is_behind(session, row.id) else None
 
 
 def _enter(session: Session, row: Reservation, state: str, now: datetime) -> None:
@@ -155,50 +170,26 @@ def _enter(session: Session, row: Reservation, state: str, now: datetime) -> Non
 
 
 def _build(session: Session, settings: Settings, lay_out: LayOut, row: Reservation) -> bool:
-    """Take the numbers the cluster needs and write its resource rows; False, with `why`, when a number is missing."""
+    """Lay the cluster out and write its resource rows; False, with `why`, when a number is missing."""
+    laid = _lay_out(session, settings, lay_out, row)
+    if laid is None:
+        return False
+    row.host_public_key = laid.host_public_key
+    write_rows(session, laid.rows, row.id)
+    return True
+
+
+def _lay_out(session: Session, settings: Settings, lay_out: LayOut, row: Reservation) -> Laid | None:
+    """Take the numbers that the cluster needs, or those it has already, and lay it out; None when one is missing."""
     net = settings.network
     first, last = (int(ipaddress.IPv4Address(end)) for end in (net.public_first, net.public_last))
     network_id = site.assign(session, "network_id", row.id, "private", net.first_id, net.last_id)
     address = site.assign(session, "public_address", row.id, "frontend", first, last)
     if network_id is None or address is None:
         row.why = "Waits for a free " + ("network ID." if network_id is None else "public address.")
-        return False
-    hosts = {host.id: host for host in site.hosts(session)}
-    laid = lay_out(row, hosts, network_id, address)
+        return None
     row.public_address = str(ipaddress.IPv4Address(address))
-    row.host_public_key = laid.host_public_key
-    write_rows(session, laid.rows, row.id)
-    return True
-
-
-def write_rows(session: Session, rows: Sequence[Row], reservation_id: int) -> None:
-    """Store laid-out rows with their needs; a shared row that is there already is used, and observed afresh."""
-    hosts = {host.name: host.id for host in site.hosts(session)}
-    stored: dict[tuple[str, str, str], Resource] = {}
-    for row in rows:
-        there = resource.find(session, hosts[row.host], row.op, row.name) if row.is_shared else None
-        if there is not None:
-            there.want, there.retry_at = "present", None
-            there.have = "unknown" if there.have == "present" else there.have
-            stored[row.key] = there
-            continue
-        made = Resource(
-            reservation_id=None if row.is_shared else reservation_id,
-            node_id=row.node_id,
-            host_id=hosts[row.host],
-            pass_name=PASS_OF_OP[row.op],
-            op=row.op,
-            name=row.name,
-            label=row.label,
-            args=dict(row.args),
-            want="present",
-            have="absent",
-        )
-        session.add(made)
-        session.flush()
-        stored[row.key] = made
-        session.add_all(Need(resource_id=made.id, needs_id=stored[need].id) for need in row.needs)
-    session.flush()
+    return lay_out(row, {host.id: host for host in site.hosts(session)}, network_id, address)
 
 
 def lead_of(session: Session, settings: Settings) -> timedelta:

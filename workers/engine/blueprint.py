@@ -61,6 +61,7 @@ class Blueprint:
                 address=str(private[1 if node.position == 0 else FIRST_NODE + node.position]),
             )
             for node in row.nodes
+            if node.leaving_at is None
         )
         for guest in guests:
             storage = next(host for host in hosts.values() if host.name == guest.storage)
