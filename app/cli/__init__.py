@@ -20,6 +20,7 @@ ELSEWHERE = {
     ("pass", "machine"): "workers.machine",
     ("host",): "workers.host",
     ("simulate",): "workers.simulate",
+    ("plan",): "workers.preview",
 }
 # The exceptions to it: what is only written to the database.
 HERE = (("host", "set"),)

@@ -47,7 +47,7 @@ class Group(click.Group):
 @click.group(
     cls=Group,
     epilog="Also: leasehold pass NAME [--for 55s], leasehold host add|list|show|check|drain|remove,"
-    " leasehold simulate.",
+    " leasehold plan, leasehold simulate.",
 )
 @click.option(
     "--config", type=click.Path(), envvar="LEASEHOLD_CONFIG", help="The TOML file of the site's settings."

@@ -54,6 +54,11 @@ WHERE m.end_at > {now} AND a.released_at IS NULL
   AND v.state IN ('requested', 'approved') AND v.cancel_requested_at IS NULL
   AND (v.retry_at IS NULL OR v.retry_at <= {now})
 LIMIT 1"""
+# So many past builds say how early the next one has to begin.
+HISTORY = 200
+BUILDS = """
+SELECT {seconds} FROM reservation WHERE ready_at IS NOT NULL AND building_at IS NOT NULL
+ORDER BY id DESC LIMIT {history}"""
 RUN = """
 INSERT INTO pass_run (pass_name, started_at, finished_at, worked, failed)
 VALUES ({worker}, {started}, {now}, {worked}, {failed})
@@ -80,6 +85,7 @@ class Look:
             # The one thing that is written here may be lost in a power cut: no reason to wait for the disk.
             self._connection.execute("PRAGMA synchronous=NORMAL")
             self._moment, mark = _sqlite_time, ":{}"
+            seconds = "(julianday(ready_at) - julianday(building_at)) * 86400"
             self.every_s = SQLITE_EVERY_S
         else:
             import psycopg  # an SQLite site must not pay for it each minute
@@ -89,11 +95,12 @@ class Look:
             options = "-c enable_seqscan=off -c jit=off"
             self._connection = psycopg.connect(plain, autocommit=True, connect_timeout=10, options=options)
             self._moment, mark = _same, "%({})s"
+            seconds = "extract(epoch FROM ready_at - building_at)::float"
             self.every_s = POSTGRESQL_EVERY_S
         parameters = ("worker", "now", "soon", "started", "worked", "failed")
         names = {name: mark.format(name) for name in parameters}
         self._reservations, self._resources = RESERVATIONS.format(**names), RESOURCES.format(**names)
-        self._run = RUN.format(**names)
+        self._run, self._builds = RUN.format(**names), BUILDS.format(seconds=seconds, history=HISTORY)
         if lack := revision.lack(self._revision()):
             self._connection.close()
             raise SiteError(lack)
@@ -111,6 +118,10 @@ class Look:
         query = self._reservations if pass_name == "schedule" else self._resources
         values = {"worker": pass_name, "now": self._moment(now), "soon": self._moment(now + lead)}
         return self._connection.execute(query, values).fetchone() is not None
+
+    def past_builds_s(self) -> list[float]:
+        """How long the latest builds took, in seconds, as `plan.timing.lead` wants to know."""
+        return [row[0] for row in self._connection.execute(self._builds).fetchall()]
 
     def note_run(self, pass_name: str, started: datetime, worked: int, failed: int) -> None:
         """Write that the pass, at work since `started`, is well now: the heartbeat, in place of the one before."""

@@ -7,16 +7,26 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from app.booking import decide
 from app.db import pass_run
 from app.db.base import Database
 from app.db.look import Look
 from app.db.pass_run import PASSES, PassRun
+from app.db.reservation import Reservation
 from app.db.revision import newest_revision
+from app.settings import Settings
+from tests.factories import book, make_account, make_site
 from workers.engine import watch
+from workers.engine.advance import lead_of
+from workers.plan import timing
+
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +63,44 @@ def test_a_sign_of_life_tells_what_was_done(database: Database, database_url: st
         look.note_run("network", started, 5, 1)
     found = runs(database)["network"]
     assert (found.started_at, found.worked, found.failed) == (started, 5, 1)
+
+
+def test_building_begins_as_early_as_past_builds_took_long(
+    database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    key = tmp_path / "site.key"
+    key.write_bytes(bytes(32))
+    key.chmod(0o600)
+    monkeypatch.setenv("LEASEHOLD__SITE_KEY_FILE", str(key))
+    monkeypatch.setenv("LEASEHOLD__ROLLS_DIR", str(Path(__file__).parents[1] / "data" / "rolls-tiny"))
+    now = datetime.now(UTC)
+    make_site(database)
+    alice, carol = make_account(database), make_account(database, "carol", "cluster_provider")
+    start = now + timedelta(minutes=50)
+    booked = book(database, alice, now=now, start=start, end=start + timedelta(hours=1))
+    decide.approve(database, Settings(), carol, booked, 1, now=now)
+    schedule()
+    with database.writing() as session:
+        row = session.get_one(Reservation, booked)
+        assert row.state == "approved", "ten minutes are the configured lead"
+        for number in range(timing.ENOUGH):
+            past = replaced(row, name=f"past-{number}", state="ended", building_at=now - 2 * HOUR)
+            session.add(Reservation(**past, ready_at=now - HOUR))
+    schedule()
+    with database.reading() as session:
+        assert session.get_one(Reservation, booked).state == "building"
+        assert lead_of(session, Settings()) == HOUR
+
+
+def schedule() -> None:
+    """Run the schedule pass, as cron does."""
+    subprocess.run([sys.executable, "-m", "workers.schedule", "--once"], check=True, timeout=60)
+
+
+def replaced(row: Reservation, **over: Any) -> dict[str, Any]:
+    """The columns of a reservation, some of them otherwise, without its id."""
+    columns = {column.key: getattr(row, column.key) for column in Reservation.__table__.columns}
+    return {key: value for key, value in (columns | over).items() if key not in ("id", "ready_at")}
 
 
 def test_an_idle_pass_loads_neither_sqlalchemy_nor_paramiko(database_url: str) -> None:

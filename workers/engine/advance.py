@@ -17,6 +17,7 @@ from app.booking import replace
 from app.db import event, ledger, resource, site, trouble
 from app.db.away import is_away
 from app.db.base import Database
+from app.db.look import HISTORY
 from app.db.reservation import Reservation
 from app.db.site import Host
 from app.domain.lifecycle import FINAL, LIVE, UP, Standing, next_state
@@ -38,8 +39,6 @@ class Laid:
 
 LayOut = Callable[[Reservation, dict[int, Host], int, int], Laid]
 ACTOR = "pass:schedule"
-# So many past builds are looked at for the lead time.
-HISTORY = 200
 # How long until a cluster whose nodes come or go is looked at again.
 FOLLOW_AGAIN = timedelta(seconds=2)
 # How long a reservation that could not be taken further is left alone: what it waits for takes longer than that.

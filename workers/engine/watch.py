@@ -9,13 +9,14 @@ import importlib
 import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from app.db.away import is_away
 from app.db.look import Look
 from app.domain.errors import SiteError
 from app.settings import Settings, load
+from workers.plan import timing
 
 # Exit status of sysexits.h: the failure is temporary, the next run may do better.
 EX_TEMPFAIL = 75
@@ -56,10 +57,10 @@ def _watch(name: str, settings: Settings, seconds: float) -> int:
     """Look, work and sleep for `seconds`; with 0 work until nothing is due. Note that it ran, also when idle."""
     started, began = datetime.now(UTC), time.monotonic()
     until, sign_at = began + seconds, began + SIGN_S
-    lead = timedelta(seconds=settings.booking.lead_s)
     turn: Callable[[Callable[[], bool]], Any] | None = None
     worked = failed = 0
     with Look(settings.database) as look:
+        lead = timing.lead(look.past_builds_s(), settings.booking.lead_s)
         while True:
             pause_s = look.every_s
             if look.is_due(name, lead):
