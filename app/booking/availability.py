@@ -23,7 +23,6 @@ from app.domain.errors import NoRoom
 from app.domain.opening import Stock
 from app.domain.placement import Group
 from app.domain.refusal import Alternative, InTheWay
-from app.domain.request import Request
 from app.domain.shape import Shape
 from app.domain.shape_input import Limits
 from app.domain.slot import Slot
@@ -110,19 +109,20 @@ def explain(
     database: Database,
     settings: Settings,
     account: Account,
-    wanted: Request,
+    shape: Shape,
+    slot: Slot,
     refusal: NoRoom,
     *,
     now: datetime,
 ) -> NoRoom:
-    """The refusal with who is in the way of `wanted`, as far as `account` may know, and what would fit instead."""
+    """The refusal with who is in the way of the shape in `slot`, as far as `account` may know, and what would fit
+    instead."""
     with database.reading() as session:
-        slot = room.occupied(settings, wanted.slot)
         return NoRoom(
             refusal.reasons,
             refusal.hosts,
-            in_the_way(session, account, slot, refusal.hosts, now),
-            instead(session, settings, wanted.shape, wanted.slot, now),
+            in_the_way(session, account, room.occupied(settings, slot), refusal.hosts, now),
+            instead(session, settings, shape, slot, now),
         )
 
 

@@ -59,7 +59,9 @@ def request(
         return _book(database, settings, account, wanted, now, key)
     except NoRoom as why:
         # Outside the lock: whoever books meanwhile does not wait for good advice.
-        raise availability.explain(database, settings, account, wanted, why, now=now) from why
+        raise availability.explain(
+            database, settings, account, wanted.shape, wanted.slot, why, now=now
+        ) from why
 
 
 def made_before(session: Session, account: Account, key: str) -> int | None:

@@ -91,7 +91,9 @@ def book(
     if refused:
         # Outside the lock: whoever books meanwhile does not wait for good advice.
         advised = [
-            _skipped(one, availability.explain(database, settings, account, one, why, now=now))
+            _skipped(
+                one, availability.explain(database, settings, account, one.shape, one.slot, why, now=now)
+            )
             for one, why in refused
         ]
         with database.writing() as session:

@@ -109,6 +109,27 @@ def validate(
     return Request(name, slot, shape, users, str(note).strip(), count_field(raw))
 
 
+def validate_size(
+    raw: Mapping[str, object],
+    *,
+    now: datetime,
+    rolls: Collection[str],
+    appliances: Collection[str] = (COMPUTE,),
+    limits: Limits = USUAL,
+) -> tuple[Slot, Shape]:
+    """When and how large the request in `raw` is, which is all that decides whether there is room for it.
+
+    As `validate`, for start, end and the shape alone: the rest may still be missing.
+    """
+    wrong: dict[str, str] = {}
+    slot = _slot(raw.get("start"), raw.get("end"), now, limits, wrong)
+    shape = read_shape(raw, rolls, appliances, limits, wrong)
+    if wrong:
+        raise InvalidRequest(wrong)
+    assert slot is not None
+    return slot, shape
+
+
 def _slot(start: object, end: object, now: datetime, limits: Limits, wrong: dict[str, str]) -> Slot | None:
     begin, until = _moment(now if start is None else start), _moment(end)
     if begin is None:

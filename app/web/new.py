@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -14,10 +15,11 @@ from flask.typing import ResponseReturnValue
 
 from app.booking import availability, series
 from app.booking import request as booking
+from app.booking.outlook import Outlook, outlook
 from app.db.software import read_rolls
 from app.domain.errors import InvalidRequest, NoRoom
 from app.domain.refusal import Alternative
-from app.domain.request import validate
+from app.domain.request import validate, validate_size
 from app.domain.roll import Roll, offered
 from app.domain.shape_input import USUAL
 from app.settings import Settings
@@ -34,19 +36,22 @@ PREFILLED = ("name", "start", "end", "home_gib")
 
 
 def ask() -> ResponseReturnValue:
-    """Show the form, filled in from the address; add or remove a group in it; take it in.
+    """Show the form, filled in from the address; add or remove a group in it; say whether it fits; take it in.
 
     What was typed comes back with what is wrong, or with why there is no room and what could be booked instead.
     """
     rolls = offered_rolls(visit.site().settings)
     if request.method == "GET":
         return _page(_first(rolls), rolls)
-    form = NewReservation(groups_in(request.form))
-    groups = regrouped(form.groups, request.form.get("do", ""))
+    form, do = NewReservation(groups_in(request.form)), request.form.get("do", "")
+    groups = regrouped(form.groups, do)
     if groups is not None:
         form.groups = groups
         return _page(form, rolls)
     try:
+        if do == "check":
+            found = _outlook(form, [roll.name for roll in rolls])
+            return _page(form, rolls, wrong=found.over, outlook=found), 422 if found.over else 200
         made = _book(form, [roll.name for roll in rolls])
     except InvalidRequest as why:
         return _page(form, rolls, wrong=why.fields), 422
@@ -65,20 +70,36 @@ def _book(form: NewReservation, rolls: list[str]) -> str:
     site, now, me = visit.site(), visit.now(), visit.me()
     raw, wrong = form.read(visit.zone())
     again, wrong_again = form.again(visit.zone())
-    wrong |= wrong_again
-    if wrong:
-        try:
-            validate(raw, now=now, rolls=rolls, limits=availability.limits(site.settings))
-        except InvalidRequest as why:
-            # All at once: what could not be read, and what may not be.
-            raise InvalidRequest(why.fields | wrong) from why
-        raise InvalidRequest(wrong)
+    if wrong | wrong_again:
+        limits = availability.limits(site.settings)
+        raise _together(wrong | wrong_again, lambda: validate(raw, now=now, rolls=rolls, limits=limits))
     key = form.key()
     if again is not None:
         made = series.book(site.database, site.settings, me, raw, again, rolls=rolls, now=now, key=key)
         return url_for("series.show", series_id=made)
     made = booking.request(site.database, site.settings, me, raw, rolls=rolls, now=now, key=key)
     return url_for("reservation.detail", reservation_id=made)
+
+
+def _outlook(form: NewReservation, rolls: list[str]) -> Outlook:
+    """What would come of it. Who is to use the cluster, and its name, may still be missing."""
+    site, now = visit.site(), visit.now()
+    raw, wrong = form.read(visit.zone())
+    again, wrong_again = form.again(visit.zone())
+    wrong = {field: message for field, message in (wrong | wrong_again).items() if field != "users"}
+    if wrong:
+        limits = availability.limits(site.settings)
+        raise _together(wrong, lambda: validate_size(raw, now=now, rolls=rolls, limits=limits))
+    return outlook(site.database, site.settings, visit.me(), raw, again, rolls=rolls, now=now)
+
+
+def _together(unread: dict[str, str], check: Callable[[], object]) -> InvalidRequest:
+    """All at once: what could not be read, and what `check` does not allow."""
+    try:
+        check()
+    except InvalidRequest as why:
+        return InvalidRequest(why.fields | unread)
+    return InvalidRequest(unread)
 
 
 def _first(rolls: tuple[Roll, ...]) -> NewReservation:
@@ -118,9 +139,12 @@ def _instead(form: NewReservation, offer: Alternative) -> Instead:
 def _page(
     form: NewReservation,
     rolls: tuple[Roll, ...],
-    wrong: dict[str, str] | None = None,
+    wrong: Mapping[str, str] | None = None,
     no_room: NoRoom | None = None,
+    outlook: Outlook | None = None,
 ) -> str:
+    if outlook is not None and outlook.is_one:
+        no_room = next((why for _, why in outlook.refused), None)
     zone, settings = visit.zone(), visit.site().settings
     return render_template(
         "reservation/new.html",
@@ -128,6 +152,7 @@ def _page(
         rolls=rolls,
         wrong=wrong or {},
         no_room=no_room,
+        outlook=outlook,
         instead=[_instead(form, offer) for offer in no_room.alternatives] if no_room else [],
         zone=zone.key,
         now=visit.now(),

@@ -27,6 +27,7 @@ def register(app: Flask) -> None:
     app.add_template_filter(away, "away")
     app.add_template_filter(words.duration, "duration")
     app.add_template_filter(words.mib, "mib")
+    app.add_template_filter(words.amount, "amount")
     app.add_template_filter(words.groups, "groups")
     app.add_template_filter(words.numbers, "numbers")
     app.add_template_filter(difference, "difference")

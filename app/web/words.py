@@ -97,6 +97,11 @@ def mib(amount: int) -> str:
     return f"{amount} MiB"
 
 
+def amount(number: float) -> str:
+    """1,234 or 2.5: to the tenth, where there are tenths."""
+    return f"{number:,.1f}".removesuffix(".0")
+
+
 def groups(row: Reservation) -> list[str]:
     """Each node group with the nodes it has: node: 2 × 1 vCPU, 512 MiB, 4 GiB; big: 12 of 8 to 16 × ..."""
     granted = Counter(node.group_id for node in row.nodes)

@@ -36,9 +36,9 @@ def send(site: Site, name: str, fields: dict[str, Any]) -> requests.Response:
     return visitor.session.post(site.base + NEW, data=fields, timeout=30)
 
 
-def opened(site: Site, name: str = "anna", **over: Any) -> dict[str, Any]:
+def opened(site: Site, by: str = "anna", /, **over: Any) -> dict[str, Any]:
     """All fields of the form as it opens, filled in."""
-    return form_fields(site.visitor(name).get(NEW).text, NEW) | filled(**over)
+    return form_fields(site.visitor(by).get(NEW).text, NEW) | filled(**over)
 
 
 def groups_of(site: Site) -> list[tuple[str, list[str]]]:
