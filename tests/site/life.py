@@ -71,7 +71,7 @@ class Life:
         decide.approve(self.database, settings, self.account("carol"), booked, 1, now=now)
         return booked
 
-    def resize(self, booked: int, computes: int) -> None:
+    def resize(self, booked: int, computes: int, within_s: float = READY_WITHIN_S) -> None:
         """Let it have so many compute nodes, by a cluster provider, and come back when they are there or gone.
 
         Nothing of the nodes that went is left then, and the acceptance test passed on those that stayed.
@@ -79,9 +79,7 @@ class Life:
         settings, version = load(str(self.site.config)), self.reservation(booked).version
         carol, now = self.account("carol"), datetime.now(UTC)
         resize(self.database, settings, carol, booked, version, {"node": computes}, now=now)
-        self.until(
-            lambda: self.stands_with(booked, computes), f"not resized to {computes}", booked, READY_WITHIN_S
-        )
+        self.until(lambda: self.stands_with(booked, computes), f"not resized to {computes}", booked, within_s)
 
     def stands_with(self, booked: int, computes: int) -> bool:
         """Whether it has this many compute nodes and every row of it is as wanted."""

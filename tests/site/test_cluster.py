@@ -92,10 +92,10 @@ def slurm_follows_when_nodes_come_and_go(life: Life, booked: int, frontend: Fron
     frontend.run(
         "nohup srun -N1 -w node1 sh -c 'sleep 20; echo done > ~/job' > /dev/null 2>&1 < /dev/null & sleep 2"
     )
-    life.resize(booked, 3)
+    life.resize(booked, 3, READY_WITHIN_S)
     assert sorted(frontend.run("srun -N3 hostname").split()) == [*NODES, "node3"]
     assert frontend.run("cat job").strip() == "done", "a job that ran meanwhile went on"
-    life.resize(booked, 1)
+    life.resize(booked, 1, READY_WITHIN_S)
     assert frontend.run("sinfo -h -N -o '%N'").split() == ["node1"]
     assert frontend.run("srun -N1 hostname").split() == ["node1"]
     after = life.snapshot()
