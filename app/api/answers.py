@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.db.offer import ANSWERS
 from app.domain.lifecycle import STATES
 
 Schema = Mapping[str, Any]
@@ -68,6 +69,7 @@ FULL = thing(
     progress=thing(done=WHOLE, total=WHOLE, is_removal=YES),
     steps=many(ref("Step")),
     checks=many(ref("Check")),
+    offers=many(ref("Offer")),
 )
 SCHEMAS: Mapping[str, Schema] = {
     "Summary": SUMMARY,
@@ -93,6 +95,25 @@ SCHEMAS: Mapping[str, Schema] = {
         seconds=maybe({"type": "number"}),
         removal_started_at=maybe(TIME),
         removed_at=maybe(TIME),
+    ),
+    "Offer": thing(
+        made_by=TEXT,
+        made_at=TIME,
+        expires_at=TIME,
+        is_open=YES,
+        message=TEXT,
+        asked=ref("Terms"),
+        offered=ref("Terms"),
+        answer=maybe({"enum": list(ANSWERS)}),
+        answered_at=maybe(TIME),
+        reason=maybe(TEXT),
+    ),
+    "Terms": thing(
+        start=TIME,
+        end=TIME,
+        home_gib=WHOLE,
+        rolls=many(TEXT),
+        groups=many(thing(name=TEXT, node_names=many(TEXT), vcpus=WHOLE, memory_mib=WHOLE, disk_gib=WHOLE)),
     ),
     "Check": thing(name=TEXT, is_ok=YES, detail=TEXT, seconds=maybe({"type": "number"})),
     "Events": thing(

@@ -25,14 +25,14 @@ def approve(reservation_id: int) -> ResponseReturnValue:
     """Accept the request as it was seen."""
     body.fields(NOTHING)
     site = visit.site()
-    decide.approve(site.database, site.settings, visit.me(), reservation_id, _seen(), now=visit.now())
+    decide.approve(site.database, site.settings, visit.me(), reservation_id, seen(), now=visit.now())
     return as_it_stands(reservation_id)
 
 
 def reject(reservation_id: int) -> ResponseReturnValue:
     """Refuse the request as it was seen, with a reason for its owner."""
     reason = body.fields(REASON)["reason"]
-    decide.reject(visit.site().database, visit.me(), reservation_id, _seen(), reason, now=visit.now())
+    decide.reject(visit.site().database, visit.me(), reservation_id, seen(), reason, now=visit.now())
     return as_it_stands(reservation_id)
 
 
@@ -53,14 +53,14 @@ def latest_end(reservation_id: int) -> ResponseReturnValue:
 def set_end(reservation_id: int) -> ResponseReturnValue:
     """Let it end earlier, or later as far as its hosts are free for it."""
     site, end = visit.site(), body.fields(END)["end"]
-    change.set_end(site.database, site.settings, visit.me(), reservation_id, _seen(), end, now=visit.now())
+    change.set_end(site.database, site.settings, visit.me(), reservation_id, seen(), end, now=visit.now())
     return as_it_stands(reservation_id)
 
 
 def give(reservation_id: int) -> ResponseReturnValue:
     """Give it to another provider. Who gave it away may not see it any more, so nothing is answered."""
     site, owner = visit.site(), body.fields(OWNER)["owner"]
-    change.give(site.database, site.settings, visit.me(), reservation_id, _seen(), owner, now=visit.now())
+    change.give(site.database, site.settings, visit.me(), reservation_id, seen(), owner, now=visit.now())
     return "", 204
 
 
@@ -71,7 +71,7 @@ def note(reservation_id: int) -> ResponseReturnValue:
     return "", 204
 
 
-def _seen() -> int:
+def seen() -> int:
     """The version the caller has seen; Unversioned where none is said."""
     version = body.version()
     if version is None:

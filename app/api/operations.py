@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from flask.typing import ResponseReturnValue
 
-from app.api import answers, availability, change, reservation
+from app.api import answers, availability, change, offer, reservation
 from app.api.fields import Fields
 from app.web.urls import CLUSTER_PROVIDER, ID, PROVIDERS
 
@@ -67,6 +67,18 @@ OPERATIONS = (
     Operation(
         "POST", f"{ONE}/reject", "change.reject", change.reject, CLUSTER_PROVIDER, "Summary",
         body=change.REASON, is_versioned=True,
+    ),
+    Operation(
+        "POST", f"{ONE}/offer", "offer.make", offer.make, CLUSTER_PROVIDER, "Summary",
+        body=offer.OFFER, is_versioned=True, refusals=(409,),
+    ),
+    Operation(
+        "POST", f"{ONE}/offer/accept", "offer.accept", offer.accept, PROVIDERS, "Summary",
+        body=change.NOTHING, is_versioned=True, refusals=(409,),
+    ),
+    Operation(
+        "POST", f"{ONE}/offer/decline", "offer.decline", offer.decline, PROVIDERS, "Summary",
+        body=offer.DECLINE, is_versioned=True, refusals=(409,),
     ),
     Operation(
         "POST", f"{ONE}/cancel", "change.cancel", change.cancel, PROVIDERS, "Summary",

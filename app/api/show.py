@@ -14,10 +14,13 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from app.db import account as accounts
+from app.db import offer as offers
 from app.db import resource, site
 from app.db.event import Event
+from app.db.offer import Offer
 from app.db.reservation import Reservation
 from app.domain.errors import NoRoom
+from app.domain.offer import Terms
 from app.domain.refusal import Alternative, InTheWay
 from app.domain.shape import NodeGroup
 from app.domain.slot import Slot
@@ -68,6 +71,7 @@ def reservation(session: Session, row: Reservation, now: datetime) -> dict[str, 
     steps = make_steps(row, rows, resource.needs_of(session, row.id), now)
     summed = progress(steps)
     decider = accounts.name_of(session, row.decided_by_id) if row.decided_by_id else None
+    offered = offers.of_reservation(session, row.id)
     way_in = access(row) if row.state == "ready" else None
     return {
         "id": row.id,
@@ -82,7 +86,9 @@ def reservation(session: Session, row: Reservation, now: datetime) -> dict[str, 
         "hold_until": time(row.hold_until),
         "cancel_requested_at": time(row.cancel_requested_at),
         "why": row.why,
-        "summary": words.sentence(row, summed, now, ZONE, decider),
+        "summary": words.sentence(
+            row, summed, now, ZONE, decider, next((one for one in offered if one.is_open(now)), None)
+        ),
         "home_gib": row.home_gib,
         "rolls": row.rolls,
         "note": row.note,
@@ -109,7 +115,40 @@ def reservation(session: Session, row: Reservation, now: datetime) -> dict[str, 
         "progress": {"done": summed.done, "total": summed.total, "is_removal": summed.is_removal},
         "steps": [_step(step) for step in steps],
         "checks": [asdict(check) for check in checks_of(rows)],
+        "offers": [_offer(one, now) for one in offered],
     }
+
+
+def _offer(row: Offer, now: datetime) -> dict[str, Any]:
+    """What is or was offered in its place."""
+    return {
+        "made_by": row.made_by.name,
+        "made_at": time(row.made_at),
+        "expires_at": time(row.expires_at),
+        "is_open": row.is_open(now),
+        "message": row.message,
+        "asked": _terms(row.asked),
+        "offered": _terms(row.offered),
+        "answer": row.answer,
+        "answered_at": time(row.answered_at),
+        "reason": row.reason,
+    }
+
+
+def _terms(data: Mapping[str, Any]) -> dict[str, Any]:
+    terms = Terms.of_data(data)
+    groups = [
+        {
+            "name": group.name,
+            "node_names": list(group.node_names),
+            "vcpus": group.vcpus,
+            "memory_mib": group.memory_mib,
+            "disk_gib": group.disk_gib,
+        }
+        for group in terms.shape.groups
+    ]
+    shape = {"home_gib": terms.shape.home_gib, "rolls": list(terms.shape.rolls), "groups": groups}
+    return slot(terms.slot) | shape
 
 
 def _step(step: Step) -> dict[str, Any]:

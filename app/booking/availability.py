@@ -201,10 +201,17 @@ def _largest(stock: Stock, settings: Settings, shape: Shape, most: int, slot: Sl
 
 
 def in_the_way(
-    session: Session, account: Account, slot: Slot, hosts: tuple[int, ...], now: datetime
+    session: Session,
+    account: Account,
+    slot: Slot,
+    hosts: tuple[int, ...],
+    now: datetime,
+    without: int | None = None,
 ) -> list[InTheWay]:
-    """Who has something of these hosts (none: of the site's pools) in `slot`, as far as `account` may know."""
+    """Who has something of these hosts (none: of the site's pools) in `slot`, as far as `account` may know, but for
+    the reservation `without`."""
     until = ledger.holders(session, slot, now, hosts)
+    until.pop(without or 0, None)
     names = reservation.names_visible(session, account, until)
     clusters = [
         InTheWay(

@@ -15,7 +15,6 @@ from app.db import account as accounts
 from app.db import event, ledger, reservation
 from app.db.account import Account
 from app.db.base import Database
-from app.db.ledger import SITE
 from app.db.reservation import Reservation
 from app.domain.capacity import free
 from app.domain.errors import InvalidRequest, NoRoom, NotAllowed, NotFound
@@ -175,11 +174,7 @@ def _latest(
     if longest <= row.end_at:
         return Latest(row.end_at)
     gap = room.gap(settings)
-    mine = {
-        (SITE if one.host_id is None else one.host_id, one.resource): one.amount
-        for one in ledger.of_reservation(session, row.id)
-        if one.released_at is None
-    }
+    mine = {(one.holder, one.resource): one.amount for one in ledger.held_by(session, row.id)}
     more = Slot(row.end_at, longest + gap)
     stock = room.read(session, settings, more, now, without=row.id)
     until = held_until(stock.have, stock.taken, mine, more)

@@ -33,12 +33,8 @@ def approve(
     (`booking.own_approval`); Conflict when it is no longer open or was changed meanwhile.
     """
     with database.writing(ledger=True) as session:
-        row = _open_request(session, account, reservation_id, seen, now)
-        if row.owner_id == account.id and not settings.booking.own_approval:
-            raise NotAllowed(
-                "This request is your own, and at this site nobody approves their own (booking.own_approval):"
-                " another cluster provider decides."
-            )
+        row = open_request(session, account, reservation_id, seen, now)
+        check_own(settings, account, row)
         _decide(session, row, account, "approved", None, now)
         row.why = "Building begins in time for the slot."
 
@@ -51,7 +47,7 @@ def reject(
     if not reason or len(reason) > 2000:
         raise InvalidRequest({"reason": "Say why in 1 to 2,000 characters: the service provider reads it."})
     with database.writing(ledger=True) as session:
-        row = _open_request(session, account, reservation_id, seen, now)
+        row = open_request(session, account, reservation_id, seen, now)
         _decide(session, row, account, "rejected", reason, now)
         row.why = None
         row.ended_at = now
@@ -87,9 +83,19 @@ def call_off(session: Session, account: Account, row: Reservation, now: datetime
     version.change(session, account, row, "cancel", message, {"cancelled": (None, now)}, now)
 
 
-def _open_request(
+def check_own(settings: Settings, account: Account, row: Reservation) -> None:
+    """NotAllowed where the request is the account's own and the site forbids to decide on these."""
+    if row.owner_id == account.id and not settings.booking.own_approval:
+        raise NotAllowed(
+            "This request is your own, and at this site nobody approves their own (booking.own_approval):"
+            " another cluster provider decides."
+        )
+
+
+def open_request(
     session: Session, account: Account, reservation_id: int, seen: int, now: datetime
 ) -> Reservation:
+    """The request as at version `seen`, where it waits for a decision and the account may decide; else Conflict."""
     if account.role != "cluster_provider":
         raise NotAllowed("Only a cluster provider decides on requests.")
     row = reservation.get(session, account, reservation_id)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from app.booking import availability, room
+from app.booking import availability, room, version
 from app.db import event, ledger, trouble
 from app.db.base import Database
 from app.db.reservation import Reservation
@@ -64,6 +64,9 @@ def _replace(
 ) -> Replaced | None:
     with database.writing(ledger=True) as session:
         row = session.get_one(Reservation, reservation_id)
+        if trouble.hosts_out(session, row.id, of_offer=True):
+            version.withdraw_offer(session, row, actor, now)
+            row.version += 1
         out = trouble.hosts_out(session, row.id)
         if not out:
             return None
@@ -79,6 +82,7 @@ def _replace(
         else:
             row.why = "Building begins in time for the slot." if row.state == "approved" else None
             row.retry_at = None
+            version.withdraw_offer(session, row, actor, now)
             row.version += 1
             text = f"{'; '.join(moves)}."
             event.record(session, now, actor, "moved", text, reservation_id=row.id, data={"moves": moves})

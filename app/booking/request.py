@@ -100,11 +100,8 @@ def write(
     row.request_key = key
     session.add(row)
     session.flush()
-    connection = session.connection()
-    groups = insert(NodeGroup).returning(NodeGroup.id, sort_by_parameter_order=True)
-    ids = connection.scalars(groups, _groups(wanted.shape, row.id)).all()
-    connection.execute(insert(Node), _nodes(granted, ids, settings, placement, row.id))
-    connection.execute(insert(ClusterUser), _users(wanted, row.id))
+    write_nodes(session, settings, row.id, wanted.shape, granted, placement)
+    session.connection().execute(insert(ClusterUser), _users(wanted, row.id))
     ledger.take(session, row.id, room.amounts(room.groups(granted, settings), placement), slot)
     event.record(
         session,
@@ -119,6 +116,21 @@ def write(
     if (rule := rule_for(settings.booking.auto_approve, name, holding, now)) is not None:
         _approve(session, row, rule, now)
     return row.id
+
+
+def write_nodes(
+    session: Session,
+    settings: Settings,
+    reservation_id: int,
+    asked: Shape,
+    granted: Shape,
+    placement: Placement,
+) -> None:
+    """Write the groups of the reservation, which has none, as they were asked for, and its nodes as granted."""
+    connection = session.connection()
+    groups = insert(NodeGroup).returning(NodeGroup.id, sort_by_parameter_order=True)
+    ids = connection.scalars(groups, _groups(asked, reservation_id)).all()
+    connection.execute(insert(Node), _nodes(granted, ids, settings, placement, reservation_id))
 
 
 def _approve(session: Session, row: Reservation, rule: AutoApprove, now: datetime) -> None:

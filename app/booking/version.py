@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.db import event
+from app.db import event, offer
 from app.db.account import Account
 from app.db.reservation import Reservation
 from app.domain.errors import Conflict
@@ -37,8 +37,19 @@ def change(
     changed: Mapping[str, tuple[Any, Any]],
     now: datetime,
 ) -> None:
-    """Give the reservation its next version, with an event for what `account` changed: field -> (before, after)."""
+    """Give the reservation its next version, with an event for what `account` changed: field -> (before, after).
+
+    What was offered in place of the version before is withdrawn.
+    """
+    withdraw_offer(session, row, account.name, now)
     row.version += 1
     event.record_version(
         session, now, account.name, kind, message, reservation_id=row.id, version=row.version, changed=changed
     )
+
+
+def withdraw_offer(session: Session, row: Reservation, by: str, now: datetime) -> None:
+    """Withdraw what was offered and not answered, as the reservation changes by the deed of `by`."""
+    if offer.withdraw(session, row.id, now):
+        message = "The offer no longer stands: it was made to the request as it was before."
+        event.record(session, now, by, "withdrawn", message, reservation_id=row.id)

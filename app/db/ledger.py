@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -81,6 +81,8 @@ class Allocation(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     reservation_id: Mapped[int] = mapped_column(ForeignKey("reservation.id", ondelete="CASCADE"))
+    # Held besides for an open offer, and not kept when that is over; null: what the reservation itself holds.
+    offer_id: Mapped[int | None] = mapped_column(ForeignKey("offer.id"))
     host_id: Mapped[int | None] = mapped_column(ForeignKey("host.id"))
     resource: Mapped[str] = mapped_column(String(48))
     amount: Mapped[int]
@@ -153,7 +155,9 @@ def overlapping(of: Callable[[Any], ColumnElement[bool]]) -> CompoundSelect[*tup
     a = Allocation
     start, end = bindparam("start", type_=Utc), bindparam("end", type_=Utc)
     # The coalesce keeps the planner from reading all that a host holds, now and ever: what is overdue is little.
-    ranges = [and_(a.end_at <= bindparam("overdue", type_=Utc), of(func.coalesce(a.host_id, 0)))]
+    # For an offer nothing stands on any host.
+    overdue = and_(a.end_at <= bindparam("overdue", type_=Utc), a.offer_id.is_(None))
+    ranges = [and_(overdue, of(func.coalesce(a.host_id, 0)))]
     for number in range(len(SPANS) + 1):
         reach = [] if number == len(SPANS) else [a.start_at > bindparam(f"since_{number}", type_=Utc)]
         ranges.append(and_(of(a.host_id), a.span == number, a.start_at < end, a.end_at > start, *reach))
@@ -175,16 +179,35 @@ def take(
 
     `amounts` is by (host id or SITE, resource).
     """
+    _write(session, reservation_id, None, in_slot(amounts, slot))
+
+
+def in_slot(amounts: Mapping[tuple[int | str, str], int], slot: Slot) -> list[Taken]:
+    """These amounts, by (host id or SITE, resource), taken throughout `slot`."""
+    return [
+        Taken(holder, resource, amount, slot.start, slot.end)
+        for (holder, resource), amount in amounts.items()
+    ]
+
+
+def take_for_offer(session: Session, reservation_id: int, offer_id: int, more: Sequence[Taken]) -> None:
+    """Write that this is held for an offer to the reservation, besides what that holds itself."""
+    if more:
+        _write(session, reservation_id, offer_id, more)
+
+
+def _write(session: Session, reservation_id: int, offer_id: int | None, taken: Iterable[Taken]) -> None:
     rows = [
         {
             "reservation_id": reservation_id,
-            "host_id": None if holder == SITE else holder,
-            "resource": resource,
-            "amount": amount,
-            "start_at": slot.start,
-            "end_at": slot.end,
+            "offer_id": offer_id,
+            "host_id": None if one.holder == SITE else one.holder,
+            "resource": one.resource,
+            "amount": one.amount,
+            "start_at": one.start,
+            "end_at": one.end,
         }
-        for (holder, resource), amount in amounts.items()
+        for one in taken
     ]
     # By the connection: the session would send rows with and without a host apart, and look at each for nothing.
     session.connection().execute(insert(Allocation), rows)
@@ -229,29 +252,59 @@ def shift(
         take(session, reservation_id, left, Slot(max(slot.start, now), slot.end))
 
 
+def replace(
+    session: Session, reservation_id: int, amounts: Mapping[tuple[int | str, str], int], slot: Slot
+) -> None:
+    """Let the reservation, nothing of which was built, hold these amounts throughout `slot` in place of all it held."""
+    a = Allocation
+    mine = (a.reservation_id == reservation_id, a.released_at.is_(None))
+    session.execute(delete(a).where(*mine).execution_options(synchronize_session=False))
+    take(session, reservation_id, amounts, slot)
+
+
 def of_reservation(session: Session, reservation_id: int) -> Sequence[Allocation]:
-    """All allocations of one reservation, released or not."""
-    return session.scalars(
-        select(Allocation).where(Allocation.reservation_id == reservation_id).order_by(Allocation.id)
-    ).all()
+    """All allocations of one reservation, released or not; not what is held besides for an offer to it."""
+    a = Allocation
+    mine = (a.reservation_id == reservation_id, a.offer_id.is_(None))
+    return session.scalars(select(a).where(*mine).order_by(a.id)).all()
+
+
+def held_by(session: Session, reservation_id: int) -> list[Taken]:
+    """What the reservation itself holds."""
+    return [
+        Taken(
+            SITE if one.host_id is None else one.host_id, one.resource, one.amount, one.start_at, one.end_at
+        )
+        for one in of_reservation(session, reservation_id)
+        if one.released_at is None
+    ]
 
 
 def set_end(session: Session, reservation_id: int, start: datetime, end: datetime) -> None:
     """Let what the reservation, which begins at `start`, still holds be held until `end`."""
+    a = Allocation
     session.execute(
-        update(Allocation)
-        .where(Allocation.reservation_id == reservation_id, Allocation.released_at.is_(None))
+        update(a)
+        .where(a.reservation_id == reservation_id, a.released_at.is_(None), a.offer_id.is_(None))
         .values(end_at=end, span=span_of(start, end))
     )
 
 
 def release(session: Session, reservation_id: int, now: datetime) -> None:
-    """Give back all the reservation still holds."""
+    """Give back all the reservation still holds, and what is held for an offer to it."""
+    drop_offer(session, reservation_id)
     session.execute(
         update(Allocation)
         .where(Allocation.reservation_id == reservation_id, Allocation.released_at.is_(None))
         .values(released_at=now)
     )
+
+
+def drop_offer(session: Session, reservation_id: int) -> None:
+    """Forget what is held for an offer to the reservation: it was nobody's, so the accounts do not ask for it."""
+    a = Allocation
+    mine = (a.reservation_id == reservation_id, a.offer_id.is_not(None))
+    session.execute(delete(a).where(*mine).execution_options(synchronize_session=False))
 
 
 def is_host_taken(session: Session, host_id: int) -> bool:

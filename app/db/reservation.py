@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     CheckConstraint,
+    ColumnElement,
     ForeignKey,
     Index,
     Row,
@@ -251,24 +252,21 @@ def page(
     return session.execute(query).all()
 
 
-def open_requests(session: Session, now: datetime, limit: int = 100) -> Sequence[Reservation]:
-    """The requests that wait for a decision, the oldest first, with their nodes and users."""
+def is_undecided(now: datetime) -> ColumnElement[bool]:
+    """The condition for a request that may be decided on."""
     r = Reservation
-    query = select(r).where(r.state == "requested", r.cancel_requested_at.is_(None), r.hold_until > now)
+    return and_(r.state == "requested", r.cancel_requested_at.is_(None), r.hold_until > now)
+
+
+def open_requests(session: Session, now: datetime, limit: int = 100) -> Sequence[Reservation]:
+    """The requests that may be decided on, the oldest first, with their nodes and users."""
+    r = Reservation
+    query = select(r).where(is_undecided(now))
     return session.scalars(
         query.options(selectinload(r.groups), selectinload(r.nodes), selectinload(r.users))
         .order_by(r.requested_at, r.id)
         .limit(limit)
     ).all()
-
-
-def count_open_requests(session: Session, now: datetime) -> int:
-    """How many requests wait for a decision."""
-    r = Reservation
-    query = select(func.count()).where(
-        r.state == "requested", r.cancel_requested_at.is_(None), r.hold_until > now
-    )
-    return session.scalar(query) or 0
 
 
 def last_decision(session: Session) -> Reservation | None:

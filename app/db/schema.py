@@ -4,6 +4,18 @@
 
 from __future__ import annotations
 
-from app.db import account, event, ledger, pass_run, project, reservation, resource, series, site, token
+from app.db import (
+    account,
+    event,
+    ledger,
+    offer,
+    pass_run,
+    project,
+    reservation,
+    resource,
+    series,
+    site,
+    token,
+)
 
-MODULES = (account, event, ledger, pass_run, project, reservation, resource, series, site, token)
+MODULES = (account, event, ledger, offer, pass_run, project, reservation, resource, series, site, token)

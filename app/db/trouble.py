@@ -25,13 +25,16 @@ STANDING = ("building", "ready", "suspended")
 MOST_NAMED = 6
 # By these passes' rows people know what is missing; the others' say nothing more.
 WHAT = {"machine": "{}", "storage": "the disks of {}"}
+# What it holds itself, not what is held for an offer to it.
+ITSELF = Allocation.offer_id.is_(None)
 Ids = Collection[int] | Select[int]
 
 
 def misplaced(
     session: Session, now: datetime, most: int, *, host_id: int | None = None
 ) -> Sequence[tuple[int, datetime]]:
-    """(reservation id, start) of those ahead that are booked on a host which is out, the earliest first.
+    """(reservation id, start) of those ahead that are booked on a host which is out, or have an offer that is, the
+    earliest first.
 
     Of one host, or all but those to be left alone until later.
     """
@@ -44,9 +47,11 @@ def misplaced(
     return [(number, start) for number, start in session.execute(query)]
 
 
-def hosts_out(session: Session, reservation_id: int) -> dict[int, Host]:
-    """The hosts this reservation is booked on that are out in its slot, by id."""
-    query = _booked_on_what_is_out(select(Host)).where(Reservation.id == reservation_id)
+def hosts_out(session: Session, reservation_id: int, *, of_offer: bool = False) -> dict[int, Host]:
+    """The hosts this reservation, or else the offer to it, is booked on that are out in its slot, by id."""
+    query = _booked_on_what_is_out(select(Host)).where(
+        Reservation.id == reservation_id, Allocation.offer_id.is_not(None) if of_offer else ITSELF
+    )
     return {host.id: host for host in session.scalars(query).unique()}
 
 
@@ -62,7 +67,7 @@ def degraded(session: Session, ids: Ids) -> dict[int, str]:
     words = {number: _missing(things) for number, things in found.items()}
     query = _booked_on_what_is_out(select(Reservation.id, Host.name)).distinct()
     out: dict[int, list[str]] = {}
-    for number, name in session.execute(query.where(Reservation.id.in_(ids)).order_by(Host.name)):
+    for number, name in session.execute(query.where(Reservation.id.in_(ids), ITSELF).order_by(Host.name)):
         out.setdefault(number, []).append(name)
     return words | {
         number: f"It is booked on {', '.join(names)}, which cannot be used." for number, names in out.items()

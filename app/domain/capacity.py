@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from itertools import pairwise
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -58,6 +59,28 @@ def peaks(taken: Iterable[Taken], slot: Slot) -> dict[Key, int]:
                 top = level
         highest[key] = top
     return highest
+
+
+def beyond(wanted: Iterable[Taken], held: Iterable[Taken]) -> list[Taken]:
+    """What has to be taken besides what is `held`, so that all that is `wanted` is covered at every instant.
+
+    Of each (holder, resource), `wanted` has one at the most.
+    """
+    mine: dict[Key, list[Taken]] = defaultdict(list)
+    for one in held:
+        mine[one.holder, one.resource].append(one)
+    more = []
+    for want in wanted:
+        beside = [
+            one for one in mine[want.holder, want.resource] if one.start < want.end and want.start < one.end
+        ]
+        edges = {want.start, want.end}
+        edges |= {edge for one in beside for edge in (one.start, one.end) if want.start < edge < want.end}
+        for start, end in pairwise(sorted(edges)):
+            lack = want.amount - sum(one.amount for one in beside if one.start <= start and end <= one.end)
+            if lack > 0:
+                more.append(want._replace(amount=lack, start=start, end=end))
+    return more
 
 
 def free(capacity: Mapping[Key, int], taken: Iterable[Taken], slot: Slot) -> dict[Key, int]:

@@ -11,7 +11,7 @@ from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.booking import decide
-from app.db import reservation, site, trouble
+from app.db import offer, reservation, site, trouble
 from app.db.reservation import Reservation
 from app.domain.errors import Conflict, InvalidRequest
 from app.web import visit
@@ -36,6 +36,7 @@ def _page(
         "admin/approvals.html",
         asked=asked,
         degraded=degraded,
+        offered=offer.open_among(session, now),
         last=last,
         wrong=wrong or {},
         typed=typed,

@@ -7,7 +7,7 @@ from __future__ import annotations
 from flask import render_template
 from flask.typing import ResponseReturnValue
 
-from app.db import reservation, site, trouble
+from app.db import offer, reservation, site, trouble
 from app.domain.lifecycle import LIVE
 from app.web import visit, words
 
@@ -15,9 +15,11 @@ MOST_CARDS = 12
 
 
 def show() -> ResponseReturnValue:
-    """Open requests for those who decide, unwell hosts for those who mend, and the visitor's live clusters."""
+    """Open requests for those who decide, offers for those who asked, unwell hosts for those who mend; and the
+    visitor's live clusters."""
     session, me, now = visit.reading(), visit.me(), visit.now()
-    open_requests = reservation.count_open_requests(session, now) if me.role == "cluster_provider" else 0
+    open_requests = offer.count_undecided(session, now) if me.role == "cluster_provider" else 0
+    offered = offer.waiting_for(session, me, now)
     unwell = []
     if me.role != "service_provider":
         unwell = [host for host in site.hosts(session) if host.suspect_until and host.suspect_until > now]
@@ -30,6 +32,7 @@ def show() -> ResponseReturnValue:
         "home.html",
         live=live,
         open_requests=open_requests,
+        offered=offered,
         unwell=unwell,
         degraded=degraded,
         names=names,

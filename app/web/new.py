@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from flask import redirect, render_template, request, url_for
@@ -25,7 +25,7 @@ from app.domain.shape_input import USUAL
 from app.settings import Settings
 from app.web import visit
 from app.web.forms import typed
-from app.web.new_form import FIRST_GROUP, FIRST_HOME, NewReservation, groups_in, numbered, regrouped
+from app.web.new_form import FIRST_GROUP, FIRST_HOME, NewReservation, groups_in, numbered, place, regrouped
 from app.web.words import POLICY_WORDS
 
 ROLLS = Path(__file__).parents[2] / "rolls"
@@ -114,15 +114,8 @@ def _first(rolls: tuple[Roll, ...]) -> NewReservation:
     return NewReservation(groups, formdata=None, token=secrets.token_urlsafe(16), rolls=chosen, **fields)
 
 
-@dataclass(frozen=True)
-class Instead:
-    """One thing to book instead: the whole form as (name, value) pairs."""
-
-    offer: Alternative
-    fields: tuple[tuple[str, str], ...]
-
-
-def _instead(form: NewReservation, offer: Alternative) -> Instead:
+def _instead(form: NewReservation, offer: Alternative) -> tuple[Alternative, list[tuple[str, str]]]:
+    """One thing to book instead, with the whole form as (name, value) pairs."""
     changed = {"end": typed(offer.slot.end, visit.zone())}
     if offer.kind == "later":
         changed["start"] = typed(offer.slot.start, visit.zone())
@@ -133,7 +126,7 @@ def _instead(form: NewReservation, offer: Alternative) -> Instead:
                 changed[group.least.name] = ""
             if group.node_names.data:
                 changed[group.node_names.name] = " ".join(fits.node_names)
-    return Instead(offer, tuple((name, changed.get(name, value)) for name, value in form.typed()))
+    return offer, [(name, changed.get(name, value)) for name, value in form.typed()]
 
 
 def _page(
@@ -149,6 +142,7 @@ def _page(
     return render_template(
         "reservation/new.html",
         form=form,
+        place=partial(place, form.groups),
         rolls=rolls,
         wrong=wrong or {},
         no_room=no_room,

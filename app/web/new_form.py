@@ -47,7 +47,7 @@ class Group(Form):
             "policy": str.strip,
             **dict.fromkeys(("node_names", "tags", "pin", "avoid"), names),
         }
-        return _read(self, readers)
+        return read_fields(self, readers)
 
 
 class NewReservation(FlaskForm):
@@ -84,7 +84,7 @@ class NewReservation(FlaskForm):
             "users": users,
             "note": lambda text: text.replace("\r\n", "\n"),
         }
-        raw, wrong = _read(self, readers)
+        raw, wrong = read_fields(self, readers)
         groups = [group.read() for group in self.groups]
         for _, wrong_here in groups:
             wrong |= wrong_here
@@ -99,18 +99,8 @@ class NewReservation(FlaskForm):
             "times": lambda text: whole_number(text) if text.strip() else None,
             "until": lambda text: day(text) if text.strip() else None,
         }
-        raw, wrong = _read(self, readers)
+        raw, wrong = read_fields(self, readers)
         return raw | {"conflicts": self.conflicts.data, "zone": zone.key}, wrong
-
-    def place(self, name: str) -> str:
-        """Where the field is, for before a message that stands apart from it: nothing where there is one group."""
-        if len(self.groups) == 1:
-            return ""
-        numbered = enumerate(self.groups, start=1)
-        labels = {
-            one.name: f"Group {number}, {one.label.text}: " for number, group in numbered for one in group
-        }
-        return labels.get(name, "")
 
     def typed(self) -> list[tuple[str, str]]:
         """All that was typed, by the names of the fields; a field with several values comes as often."""
@@ -125,8 +115,11 @@ class NewReservation(FlaskForm):
         return hashlib.sha256(json.dumps(sorted(self.typed())).encode()).hexdigest()
 
 
-def groups_in(given: Mapping[str, str]) -> list[Group]:
-    """The groups among the sent fields, one at the least; of too many as many as are needed to see that."""
+def groups_in(given: Mapping[str, str], count: int | None = None) -> list[Group]:
+    """The groups among the sent fields, `count` of them where that is known, else one at the least; of too many as many
+    as are needed to see that."""
+    if count is not None:
+        return numbered([_sent(given, index) for index in range(count)])
     sent = [_sent(given, index) for index in range(USUAL.groups + 1)]
     number = sent.index({}) if {} in sent else len(sent)
     return numbered(sent[:number] or [{}])
@@ -150,13 +143,25 @@ def numbered(typed: Iterable[Mapping[str, str | None]]) -> list[Group]:
     return [Group(prefix=f"groups-{index}-", data=one) for index, one in enumerate(typed)]
 
 
+def place(groups: Sequence[Group], name: str) -> str:
+    """Where the field is, for before a message that stands apart from it: nothing where there is one group."""
+    if len(groups) == 1:
+        return ""
+    labels = {
+        one.name: f"Group {number}, {one.label.text}: "
+        for number, group in enumerate(groups, start=1)
+        for one in group
+    }
+    return labels.get(name, "")
+
+
 def _sent(given: Mapping[str, str], index: int) -> dict[str, str]:
     """What was sent of one group, by field."""
     prefix = f"groups-{index}-"
     return {name.removeprefix(prefix): text for name, text in given.items() if name.startswith(prefix)}
 
 
-def _read(
+def read_fields(
     form: Form, readers: Mapping[str, Callable[[str], object]]
 ) -> tuple[dict[str, object], dict[str, str]]:
     """What could be read, and by field's name what could not."""

@@ -15,13 +15,16 @@ from flask.typing import ResponseReturnValue
 from app.booking import decide
 from app.db import account as accounts
 from app.db import event, resource, site, trouble
+from app.db import offer as offers
 from app.db import reservation as reservations
+from app.db.offer import Offer
 from app.db.reservation import Reservation
-from app.domain.errors import NotFound
+from app.domain.errors import Conflict, NotFound
 from app.domain.lifecycle import FINAL, LIVE, STATES
+from app.domain.offer import Terms
 from app.web import visit, words
 from app.web.access import Access, access
-from app.web.steps import Check, Progress, Step, checks_of, make_steps, progress
+from app.web.steps import Check, Progress, Standing, Step, checks_of, make_steps, progress
 
 PAGE_SIZE = 50
 MOST_PAGES = 1_000_000
@@ -44,6 +47,17 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
+class Shown:
+    """An offer beside what was asked for, and what became of it."""
+
+    offer: Offer
+    asked: Terms
+    offered: Terms
+    standing: Standing
+    is_open: bool
+
+
+@dataclass(frozen=True)
 class View:
     """All that the page of one reservation shows."""
 
@@ -59,6 +73,7 @@ class View:
     warning: str | None
     degraded: str | None
     poll_s: int | None
+    offers: list[Shown]
 
 
 def listing() -> ResponseReturnValue:
@@ -82,8 +97,16 @@ def detail(reservation_id: int) -> ResponseReturnValue:
     return page(find(reservation_id))
 
 
-def page(row: Reservation, *, note_typed: str = "", note_wrong: str = "") -> str:
-    """Its page, with the note that was typed and could not be taken, if one was."""
+def page(
+    row: Reservation,
+    *,
+    note_typed: str = "",
+    note_wrong: str = "",
+    reason_typed: str = "",
+    reason_wrong: str = "",
+    offer_conflict: Conflict | None = None,
+) -> str:
+    """Its page, with what was typed and could not be taken: a note, or the reason why an offer is declined."""
     session = visit.reading()
     return render_template(
         "reservation/detail.html",
@@ -94,6 +117,9 @@ def page(row: Reservation, *, note_typed: str = "", note_wrong: str = "") -> str
         notes=event.notes(session, row.id),
         note_typed=note_typed,
         note_wrong=note_wrong,
+        reason_typed=reason_typed,
+        reason_wrong=reason_wrong,
+        offer_conflict=offer_conflict,
     )
 
 
@@ -166,15 +192,32 @@ def find(reservation_id: int) -> Reservation:
     return row
 
 
+def _offers(row: Reservation) -> list[Shown]:
+    """What was offered in its place, the newest first."""
+    now = visit.now()
+    return [
+        Shown(
+            one,
+            Terms.of_data(one.asked),
+            Terms.of_data(one.offered),
+            words.OFFERS[one.answer or ("open" if one.is_open(now) else "expired")],
+            one.is_open(now),
+        )
+        for one in offers.of_reservation(visit.reading(), row.id)
+    ]
+
+
 def _view(row: Reservation) -> View:
     session, now = visit.reading(), visit.now()
     rows = resource.steps_of(session, row.id)
     steps = make_steps(row, rows, resource.needs_of(session, row.id), now)
     summed = progress(steps)
     decider = accounts.name_of(session, row.decided_by_id) if row.decided_by_id else None
+    shown = _offers(row)
+    offer = next((one.offer for one in shown if one.is_open), None)
     return View(
         row=row,
-        sentence=words.sentence(row, summed, now, visit.zone(), decider),
+        sentence=words.sentence(row, summed, now, visit.zone(), decider, offer),
         steps=steps,
         progress=summed,
         open=sum(one.want != one.have for one, _ in rows if one.reservation_id is not None),
@@ -184,6 +227,7 @@ def _view(row: Reservation) -> View:
         warning=words.warning(row, now),
         degraded=trouble.degraded(session, [row.id]).get(row.id),
         poll_s=POLL_S.get(row.state),
+        offers=shown,
     )
 
 

@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from app.db.offer import Offer
 from app.db.reservation import NodeGroup, Reservation
 from app.domain.placement import POLICIES
 from app.domain.refusal import Difference
+from app.domain.shape import NodeGroup as Group
 from app.domain.shape import Shape
 from app.web.steps import Progress, Standing
 
@@ -25,6 +27,14 @@ STATES = {
     "ended": Standing("calm", "■", "Ended"),
     "rejected": Standing("bad", "✕", "Rejected"),
     "cancelled": Standing("calm", "✕", "Cancelled"),
+    "expired": Standing("calm", "⌛", "Expired"),
+}
+
+OFFERS = {
+    "open": Standing("wait", "?", "Offered"),
+    "accepted": Standing("good", "✓", "Accepted"),
+    "declined": Standing("calm", "✕", "Declined"),
+    "withdrawn": Standing("calm", "✕", "Withdrawn"),
     "expired": Standing("calm", "⌛", "Expired"),
 }
 
@@ -79,6 +89,8 @@ def difference(one: Difference, now: datetime, zone: ZoneInfo) -> str:
     ago = away(one.at, now)
     if one.field == "cancelled":
         return f"{one.by} cancelled it {ago}."
+    if one.field == "offer":
+        return f"{one.by} {'made an' if one.after == 'made' else f'{one.after} the'} offer {ago}."
     before, after = (_value(one.field, value, zone) for value in (one.before, one.after))
     return f"{one.by} changed the {FIELDS.get(one.field, one.field)} from {before} to {after} {ago}."
 
@@ -108,10 +120,14 @@ def groups(row: Reservation) -> list[str]:
     return [
         f"{group.name}: {granted[group.id]:,}"
         + (f" of {group.least:,} to {group.most:,}" if group.least < group.most else "")
-        + f" × {group.vcpus} vCPU, {mib(group.memory_mib)}, {group.disk_gib} GiB"
-        + "".join(f", {word} {', '.join(values)}" for word, values in _where(group) if values)
+        + _size(group)
         for group in row.groups
     ]
+
+
+def sizes(shape: Shape) -> list[str]:
+    """Each group of a shape with its nodes, like `groups`."""
+    return [f"{group.name}: {group.most:,}{_size(group)}" for group in shape.groups]
 
 
 def numbers(shape: Shape) -> str:
@@ -122,25 +138,38 @@ def numbers(shape: Shape) -> str:
     return f"{', '.join(each[:-1])} and {each[-1]}"
 
 
-def _where(group: NodeGroup) -> list[tuple[str, list[str]]]:
-    """How its nodes were to be placed, where that is not as usual."""
-    return [
+def _size(group: NodeGroup | Group) -> str:
+    """How large its nodes are, and how they were to be placed, where that is not as usual."""
+    where: list[tuple[str, Sequence[str]]] = [
         ("placed by", [] if group.policy == POLICIES[0] else [group.policy]),
         ("on hosts marked", group.tags),
         ("only on", group.pin),
         ("not on", group.avoid),
     ]
+    told = "".join(f", {word} {', '.join(values)}" for word, values in where if values)
+    return f" × {group.vcpus} vCPU, {mib(group.memory_mib)}, {group.disk_gib} GiB{told}"
 
 
 def sentence(
-    row: Reservation, progress: Progress, now: datetime, zone: ZoneInfo, decider: str | None = None
+    row: Reservation,
+    progress: Progress,
+    now: datetime,
+    zone: ZoneInfo,
+    decider: str | None = None,
+    offer: Offer | None = None,
 ) -> str:
-    """Where the reservation stands and what comes next. `decider` is the name of who approved or rejected it."""
+    """Where the reservation stands and what comes next. `decider` is the name of who approved or rejected it, `offer`
+    what is offered in its place and open."""
     if row.cancel_requested_at is not None and row.state in ("requested", "approved", "building", "ready"):
         asked = away(row.cancel_requested_at, now)
         return f"Cancelled {asked}. The next pass takes down what stands and frees the rest."
     by = f" by {decider}" if decider else ""
     match row.state:
+        case "requested" if offer is not None:
+            return (
+                f"{offer.made_by.name} offered something else, which {row.owner.name} accepts or declines until"
+                f" {clock(offer.expires_at, zone)}."
+            )
         case "requested":
             return (
                 f"Submitted {clock(row.requested_at, zone)}. Needs approval by a cluster provider."

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -16,14 +17,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from app.booking import availability, change, decide, series
+from app.booking import availability, change, decide, offer, room, series
 from app.db import ledger, reservation, site
+from app.db import offer as offers
 from app.db import series as db_series
 from app.db.base import Database
 from app.db.ledger import SITE, Allocation
+from app.db.offer import Offer
 from app.db.reservation import Reservation
-from app.domain.capacity import Taken, peaks
+from app.domain.capacity import Taken, beyond, peaks
 from app.domain.errors import Conflict, InvalidRequest, NoRoom, NotAllowed, NotFound
+from app.domain.offer import Terms
+from app.domain.placement import Placement
 from app.domain.slot import Slot
 from app.settings import Booking, Network, Settings
 from tests.conftest import migrate
@@ -199,6 +204,64 @@ class Life(RuleBasedStateMachine):
         assert bool(caught.value.differences) == (version - behind >= 1)
         assert self.version(number) == version
 
+    @rule(number=booked, start=STARTS, length=LENGTHS, nodes=st.integers(1, 5))
+    def make_an_offer(self, number: int, start: int, length: int, nodes: int) -> None:
+        version, begin = self.version(number), self.now + start * HOUR
+        try:
+            self.offer(number, begin, begin + length * HOUR, [f"n{i}" for i in range(nodes)])
+        except Conflict:
+            assert not self.is_open(number)
+        except NoRoom as why:
+            assert self.version(number) == version
+            # Each alternative is offered in turn and taken back: nothing changes in between, so each must fit.
+            for one in why.alternatives:
+                with suppress(InvalidRequest):  # where it is what was asked for
+                    self.offer(number, one.slot.start, one.slot.end, list(one.shape.node_names))
+                    offer.decline(self.database, self.carol, number, self.version(number), now=self.now)
+        except InvalidRequest:
+            assert self.version(number) == version
+        else:
+            assert self.version(number) == version + 1
+
+    @rule(number=booked)
+    def accept(self, number: int) -> None:
+        made = self.open_offer(number)
+        with self.database.reading() as session:
+            owner = session.get_one(Reservation, number).owner
+        try:
+            offer.accept(self.database, SETTINGS, owner, number, self.version(number), now=self.now)
+        except Conflict:
+            assert made is None
+        else:
+            assert made is not None
+            offered = Terms.of_data(made.offered)
+            with self.database.reading() as session:
+                row = session.get_one(Reservation, number)
+                assert (row.state, Slot(row.start_at, row.end_at)) == ("approved", offered.slot)
+                assert tuple(node.name for node in row.nodes[1:]) == offered.shape.node_names
+                assert {node.name: node.host_id for node in row.nodes}.items() <= made.hosts.items()
+
+    @rule(number=booked)
+    def decline(self, number: int) -> None:
+        made, version = self.open_offer(number), self.version(number)
+        try:
+            offer.decline(self.database, self.carol, number, version, now=self.now)
+        except Conflict:
+            assert made is None
+        else:
+            assert made is not None
+            assert self.is_open(number)
+
+    @rule()
+    def look_after_holds(self) -> None:
+        """What the schedule pass does with requests that nobody answered."""
+        with self.database.writing(ledger=True) as session:
+            for row in reservation.listing(session, self.carol, states=["requested"], limit=1000):
+                if row.hold_until <= self.now or row.cancel_requested_at is not None:
+                    row.state = "expired" if row.cancel_requested_at is None else "cancelled"
+                    row.version += 1
+                    ledger.release(session, row.id, self.now)
+
     @rule(number=booked)
     def cancel(self, number: int) -> None:
         try:
@@ -215,6 +278,16 @@ class Life(RuleBasedStateMachine):
             row = session.get_one(Reservation, number)
             return row.state == "requested" and row.cancel_requested_at is None and row.hold_until > self.now
 
+    def offer(self, number: int, start: Any, end: Any, names: list[str]) -> None:
+        raw = wish(start=start, end=end, node_names=names, node_count=len(names), memory_mib=1024)
+        version = self.version(number)
+        offer.make(self.database, SETTINGS, self.carol, number, version, raw, "?", rolls=ROLLS, now=self.now)
+
+    def open_offer(self, number: int) -> Offer | None:
+        with self.database.reading() as session:
+            is_requested = session.get_one(Reservation, number).state == "requested"
+            return offers.open_to(session, number, self.now) if is_requested else None
+
     @invariant()
     def never_more_than_there_is(self) -> None:
         if not hasattr(self, "database"):
@@ -227,6 +300,7 @@ class Life(RuleBasedStateMachine):
             }
             rows = session.query(Allocation).where(Allocation.released_at.is_(None)).all()
             owners = {row.id: row for row in reservation.listing(session, self.carol, limit=1000)}
+            made = session.query(Offer).where(Offer.answer.is_(None)).all()
         taken = [Taken(a.host_id or SITE, a.resource, a.amount, a.start_at, a.end_at) for a in rows]
         most = peaks(taken, Slot(NOW - HOUR, NOW + 400 * HOUR))
         counted = {
@@ -238,8 +312,21 @@ class Life(RuleBasedStateMachine):
         for one in rows:
             held = owners[one.reservation_id]
             assert held.state not in ("rejected", "cancelled", "expired", "ended")
-            assert (one.start_at, one.end_at) == (held.start_at, held.end_at + GAP)
+            if one.offer_id is None:
+                assert (one.start_at, one.end_at) == (held.start_at, held.end_at + GAP)
             assert one.span == ledger.span_of(one.start_at, one.end_at)
+        assert {one.offer_id for one in rows} - {one.id for one in made} <= {None}
+        for offered in made:
+            if owners[offered.reservation_id].state == "requested":
+                of_it = zip(taken, rows, strict=True)
+                self.is_held(offered, [t for t, a in of_it if a.reservation_id == offered.reservation_id])
+
+    def is_held(self, made: Offer, held: list[Taken]) -> None:
+        """Nothing has to be taken besides for what is offered."""
+        terms = Terms.of_data(made.offered)
+        slot = room.occupied(SETTINGS, terms.slot)
+        wanted = room.amounts(room.groups(terms.shape, SETTINGS), Placement(made.hosts))
+        assert beyond(ledger.in_slot(wanted, slot), held) == []
 
 
 TestLife = Life.TestCase

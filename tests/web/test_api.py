@@ -41,6 +41,38 @@ def test_a_cluster_is_asked_for_seen_and_approved(site: Site):
     assert [one["kind"] for one in anna.get(f"{path}/events").json()["events"]] == ["approved", "requested"]
 
 
+def test_a_request_is_answered_with_an_offer_that_its_owner_accepts(site: Site):
+    anna, carla = Client(site, "anna"), Client(site, "carla")
+    path = anna.send("POST", "/reservations", wanted(node_names=["red", "blue"])).headers["Location"]
+    offer = {"message": "One is what there is.", "home_gib": 1}
+    short = carla.send(
+        "POST", f"{path}/offer", offer | {"end": "soon", "rolls": 3}, headers=version(carla.get(path))
+    )
+    assert (short.status_code, set(short.json()["fields"])) == (422, {"end", "rolls"})
+    group = {"node_count": 1, "vcpus": 2, "memory_mib": 512, "disk_gib": 4}
+    full = carla.send(
+        "POST",
+        f"{path}/offer",
+        offer | {"groups": [group | {"node_count": 40}]},
+        headers=version(carla.get(path)),
+    )
+    assert full.status_code == 409
+    assert {one["kind"] for one in full.json()["alternatives"]} >= {"smaller"}
+    made = carla.send("POST", f"{path}/offer", offer | {"groups": [group]}, headers=version(carla.get(path)))
+    assert made.status_code == 200, made.text
+    assert (made.status_code, made.json()["state"], made.json()["node_count"]) == (200, "requested", 2)
+    seen = anna.get(path)
+    (shown,) = seen.json()["offers"]
+    assert (shown["made_by"], shown["is_open"], shown["answer"]) == ("carla", True, None)
+    assert [one["node_names"] for one in shown["asked"]["groups"]] == [["red", "blue"]]
+    assert [one["vcpus"] for one in shown["offered"]["groups"]] == [2]
+    assert "carla offered something else" in seen.json()["summary"]
+    assert carla.send("POST", f"{path}/offer/accept", headers=version(seen)).status_code == 403
+    taken = anna.send("POST", f"{path}/offer/accept", headers=version(seen))
+    assert (taken.status_code, taken.json()["state"], taken.json()["node_count"]) == (200, "approved", 1)
+    assert anna.send("POST", f"{path}/offer/decline", headers=version(taken)).status_code == 409
+
+
 def test_what_was_asked_for_is_stored_as_by_the_form(site: Site):
     body = wanted(name="by-api", start=(datetime.now(UTC) + timedelta(minutes=5)).isoformat())
     made = Client(site, "anna").send("POST", "/reservations", body).json()
@@ -289,6 +321,9 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "reservation.events": (200, 404, 200, 403),
     "change.approve": (403, 403, 428, 403),
     "change.reject": (403, 403, 422, 403),
+    "offer.make": (403, 403, 422, 403),
+    "offer.accept": (428, 428, 428, 403),
+    "offer.decline": (428, 428, 428, 403),
     "change.latest_end": (200, 404, 200, 403),
     "change.set_end": (422, 422, 422, 403),
     "change.give": (422, 422, 422, 403),

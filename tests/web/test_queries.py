@@ -60,16 +60,16 @@ def fill(site: Site, rows: int) -> int:
 
 # Path -> the most statements it may take.
 PAGES = {
-    "/": 8,
+    "/": 9,
     "/reservations": 5,
-    "/reservations/{}": 13,
+    "/reservations/{}": 14,
     "/reservations/{}/live": 7,
     "/account": 4,
     "/reservations/{}/history": 4,
     "/reservations/{}/cancel": 4,
     "/reservations/{}/end": 11,
     "/reservations/{}/owner": 3,
-    "/admin/approvals": 10,
+    "/admin/approvals": 11,
     "/admin/hosts": 4,
     "/admin/maintenance": 5,
     "/usage": 3,

@@ -9,7 +9,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.capacity import TICK, Taken, free, free_from, peaks
+from app.domain.capacity import TICK, Taken, beyond, free, free_from, peaks
 from app.domain.slot import Slot
 from tests.factories import NOW
 
@@ -80,3 +80,19 @@ def test_for_the_shortest_length_it_is_the_level_at_each_instant() -> None:
         (NOW + at(2), (1, "vcpu"), 3),
         (NOW + at(3), (1, "vcpu"), 4),
     ]
+
+
+@given(SPANS, st.lists(SPANS, max_size=4), st.integers(1, 2))
+def test_what_is_beyond_covers_what_is_wanted_and_no_more(
+    want: tuple[int, int, int], mine: list[tuple[int, int, int]], holder: int
+) -> None:
+    def at_hour(of: list[Taken], hour: int) -> int:
+        now = NOW + at(hour)
+        return sum(one.amount for one in of if one.holder == 1 and one.start <= now < one.end)
+
+    wanted = taken(want[0], want[0] + want[1], want[2])
+    held = [taken(start, start + length, amount, holder) for start, length, amount in mine]
+    more = beyond([wanted], held)
+    for hour in range(31):
+        most = max(at_hour([wanted], hour), at_hour(held, hour))
+        assert at_hour(held, hour) + at_hour(more, hour) == most
