@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
@@ -89,11 +90,23 @@ class Network:
 
 @dataclass(frozen=True)
 class Storage:
-    """The volume and export drivers and the base of target names."""
+    """The drivers for volumes, exports and the attaching of disks, and the base of target names.
+
+    The rest is for `lvm` and `open_iscsi`: where thin volumes are, from which use of the pool nothing new is made in
+    it, what becomes of a volume's data at its end, and how long a guest's disk waits for a storage host that is lost.
+    """
 
     volume: str = "file"
     export: str = "tgt"
+    attach: str = "qemu"
     iqn_base: str = "iqn.2026-11.org.leasehold"
+    volume_group: str = "leasehold"
+    thin_pool: str = "pool"
+    # The size of the pool where it is to be made; 0: it has to be there.
+    pool_gib: int = 0
+    full_percent: int = 90
+    wipe: str = "discard"
+    wait_s: int = 3600
 
 
 @dataclass(frozen=True)
@@ -245,6 +258,7 @@ def _check(settings: Settings) -> None:
         raise SiteError(f"network.driver is {net.driver!r}: choose vlan or vxlan.")
     if not 1 <= net.first_id <= net.last_id <= most:
         raise SiteError(f"network.first_id..last_id must lie within 1..{most} for {net.driver}.")
+    _check_storage(settings.storage)
     try:
         ipaddress.IPv4Network(net.private)
         public = ipaddress.IPv4Network(net.public)
@@ -261,3 +275,24 @@ def _check(settings: Settings) -> None:
         )
     if not settings.mark.isalpha() or not settings.mark.islower() or len(settings.mark) > 4:
         raise SiteError("mark must be 1 to 4 lower-case letters.")
+
+
+def _check_storage(storage: Storage) -> None:
+    choices = {
+        "volume": ("file", "lvm"),
+        "export": ("tgt", "lio"),
+        "attach": ("qemu", "open_iscsi"),
+        "wipe": ("discard", "zero", "none"),
+    }
+    for name, allowed in choices.items():
+        if getattr(storage, name) not in allowed:
+            raise SiteError(f"storage.{name} is {getattr(storage, name)!r}: choose {' or '.join(allowed)}.")
+    if storage.export == "lio" and (storage.volume, storage.attach) != ("lvm", "open_iscsi"):
+        raise SiteError('storage.export "lio" goes with volume "lvm" and attach "open_iscsi".')
+    for name in ("volume_group", "thin_pool"):
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", getattr(storage, name)):
+            raise SiteError(f"storage.{name} must be a name of letters, digits, _ . and -.")
+    if not (1 <= storage.full_percent <= 100 and 0 <= storage.pool_gib <= 1 << 20):
+        raise SiteError("storage.full_percent must lie in 1..100 and storage.pool_gib in 0..1048576.")
+    if not 1 <= storage.wait_s <= 7 * 86_400:
+        raise SiteError("storage.wait_s must lie in 1..604800.")

@@ -122,7 +122,12 @@ def add(
     key = bootstrap.public_key(Path(settings.ssh_key_file))
     bridges = [settings.network.public_bridge]
     line = bootstrap.forced_line(
-        key, folder=settings.host_dir, mark=settings.mark, roles=roles, public_bridges=bridges
+        key,
+        folder=settings.host_dir,
+        mark=settings.mark,
+        roles=roles,
+        public_bridges=bridges,
+        storage=settings.storage,
     )
     helper = build.zipapp()
     done = bootstrap.bring(
@@ -140,7 +145,7 @@ def add(
         _show_report(report, as_json)
         raise SiteError(f"{name} was not added: the manager cannot use it yet, see above.")
     with database.writing() as session:
-        _store(session, to, data_address, roles, report)
+        _store(session, to, data_address, roles, report, settings)
     _show_report(report, as_json)
     click.echo(f"{name} is added as {', '.join(sorted(roles))}.", err=True)
     sys.exit(INCOMPLETE if report.lacks else 0)
@@ -198,7 +203,7 @@ def check(settings: Settings, names: tuple[str, ...], as_json: bool) -> None:
     with database.writing() as session:
         for row, report in zip(rows, reports, strict=True):
             if report.facts is not None:
-                _store_facts(session, session.get_one(Host, row.id), report)
+                _store_facts(session, session.get_one(Host, row.id), report, settings)
     if as_json:
         click.echo(json.dumps([asdict(report) for report in reports], indent=2))
     else:
@@ -300,7 +305,7 @@ def _move_off(database: Database, settings: Settings, row: Host) -> int:
 
 def _look_at(to: Endpoint, settings: Settings, roles: frozenset[str]) -> probe.Report:
     helper = hashlib.sha256(build.zipapp()).hexdigest()
-    return probe.look_at(to, Path(settings.ssh_key_file), helper, roles)
+    return probe.look_at(to, settings, helper, roles)
 
 
 def _ip(address: str) -> str:
@@ -357,7 +362,12 @@ def _agree_on_key(name: str, shown: str, given: str | None, pinned: str | None, 
 
 
 def _store(
-    session: Session, to: Endpoint, data_address: str, roles: Sequence[str], report: probe.Report
+    session: Session,
+    to: Endpoint,
+    data_address: str,
+    roles: Sequence[str],
+    report: probe.Report,
+    settings: Settings,
 ) -> None:
     row = host_by_name(session, to.name)
     kind = "host_added" if row is None or not row.roles else "host_updated"
@@ -373,20 +383,22 @@ def _store(
     row.failures, row.suspect_until, row.last_error = 0, None, None
     row.failing_since = row.lost_at = None
     session.flush()
-    _store_facts(session, row, report)
+    _store_facts(session, row, report, settings)
     words = (
         f"{to.name} at {to.address} port {to.port} as {', '.join(sorted(roles))}, {fingerprint(to.host_key)}"
     )
     _record(session, row, kind, words)
 
 
-def _store_facts(session: Session, row: Host, report: probe.Report) -> None:
+def _store_facts(session: Session, row: Host, report: probe.Report, settings: Settings) -> None:
     facts = report.facts or {}
     row.facts, row.boot_id, row.last_seen_at = facts, report.boot_id, datetime.now(UTC)
     row.vcpus, row.memory_mib = int(facts["vcpus"]), int(facts["memory_mib"])
     # What is free counts as the whole only while nothing of ours takes part of it.
     if not ledger.is_host_taken(session, row.id) and not resource.is_on_host(session, row.id):
-        row.disk_mib = int(facts["disk_free_mib"])
+        pool = facts.get("pool") or {}
+        is_thin = settings.storage.volume == "lvm"
+        row.disk_mib = int(pool.get("free_mib", 0) if is_thin else facts["disk_free_mib"])
 
 
 def _row(session: Session, name: str) -> Host:

@@ -19,7 +19,7 @@ from workers.node.ops import OPS
 from workers.node.protocol import Refused, Remit
 
 DATA = Path(__file__).parents[1] / "data"
-REMIT = Remit("lh", "/var/lib/leasehold", tuple(OPS), ("br-public",))
+REMIT = Remit("lh", "/var/lib/leasehold", tuple(OPS), ("br-public",), "vg0", "pool")
 
 
 def plain(value: Any) -> Any:
@@ -46,7 +46,11 @@ def answer(value: Any) -> Any:
     if "file" in data:
         data["stdout"] = (DATA / data.pop("file")).read_text()
         data.setdefault("rc", 0)
-    return getattr(steps, data.pop("type"))(**data)
+    return getattr(steps, data.pop("type"))(**{name: _frozen(item) for name, item in data.items()})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 class Recorded:

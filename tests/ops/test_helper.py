@@ -19,9 +19,13 @@ REMIT = (
     "--mark",
     "lh",
     "--ops",
-    "file,iso,vxlan,vlan,tgt,domain,report,image",
+    "file,lvm,golden,iso,vxlan,vlan,tgt,lio,open_iscsi,domain,report,image",
     "--public-bridge",
     "br-public",
+    "--volume-group",
+    "vg0",
+    "--thin-pool",
+    "pool",
 )
 FILE = {"volume": "lh7-node1-root", "size_mib": 1, "image": None}
 GOOD: dict[str, dict[str, Any]] = {
@@ -46,9 +50,30 @@ GOOD: dict[str, dict[str, Any]] = {
     "tgt": {
         "target": "iqn.2026-11.org.leasehold:lh7-node1-root",
         "volume": "lh7-node1-root",
+        "store": "file",
         "initiator": "198.18.255.11",
         "user": "lh7-node1-root",
         "password": "not-a-real-secret",
+    },
+    "lvm": {**FILE, "wipe": "discard", "pool_mib": 0, "full_percent": 90},
+    "golden": {"image": "node-0123456789ab", "pool_mib": 0, "full_percent": 90},
+    "lio": {
+        "target": "iqn.2026-11.org.leasehold:lh7-node1-root",
+        "volume": "lh7-node1-root",
+        "portal": "198.18.255.14",
+        "initiator": "iqn.1993-08.org.debian:01:7c1f0f2b8a11",
+        "user": "lh7-node1-root",
+        "password": "not-a-real-secret",
+        "mutual": "not-a-real-mutual",
+    },
+    "open_iscsi": {
+        "target": "iqn.2026-11.org.leasehold:lh7-node1-root",
+        "portal": "198.18.255.14",
+        "lun": 0,
+        "user": "lh7-node1-root",
+        "password": "not-a-real-secret",
+        "mutual": "not-a-real-mutual",
+        "wait_s": 3600,
     },
     "iso": {"iso": "lh7-frontend", "label": "cidata", "files": {"meta-data": ""}},
     "domain": {
@@ -241,10 +266,14 @@ def test_hostile_values_are_refused_everywhere_and_touch_nothing(helper, folder,
 
 def harmless(name: str, good: Any, value: Any) -> bool:
     """Whether the value is a good one there, after all: an empty list of peers, an odd but plain name of a link."""
-    if isinstance(value, str) and name in ("parent", "password", "label", "event", "ready_event"):
+    if isinstance(value, str) and name in ("parent", "password", "mutual", "label", "event", "ready_event"):
         return re.fullmatch(r"[A-Za-z0-9/][A-Za-z0-9._/=+-]*", value) is not None
+    if name == "initiator" and value == "iqn.2026-11.org.leasehold:root":
+        return good.startswith("iqn.")  # an initiator's name is the host's own
+    if value == 0 and type(value) is type(good):
+        return good == 0
     if value is None:
-        return good is None or name == "ready_event"
+        return good is None or name in ("ready_event", "mutual")
     if name == "files" and value == {"secret": "chap:x"}:
         return "meta-data" in good  # a file of that name, as far as an ISO goes
     return value in ([], {}) and type(value) is type(good) and name in ("modes", "peers", "chap")

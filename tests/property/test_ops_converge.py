@@ -249,6 +249,7 @@ ARGS: dict[str, dict[str, Any]] = {
     "tgt": {
         "target": TARGET,
         "volume": "lh7-node1-root",
+        "store": "file",
         "initiator": "198.18.255.11",
         "user": "lh7-node1-root",
         "password": "not-a-real-secret",

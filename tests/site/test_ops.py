@@ -41,6 +41,7 @@ FILE = {"volume": "lh7-node1-root", "size_mib": 32, "image": "compute-0123456789
 TGT = {
     "target": TARGET,
     "volume": "lh7-node1-root",
+    "store": "file",
     "initiator": ADDRESS,
     "user": "lh7-node1-root",
     "password": SECRET,

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from app.domain.errors import SiteError
 from app.settings import load
 
 
@@ -11,3 +14,34 @@ def test_the_environment_overrides_keys_of_sections_and_at_the_top() -> None:
     environment = {"LEASEHOLD_WEB__SESSION_HOURS": "8", "LEASEHOLD__SITE": "Elsewhere", "LEASEHOLD_GATE": "x"}
     found = load(environ=environment)
     assert (found.web.session_hours, found.site) == (8, "Elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("storage", "says"),
+    [
+        ({"VOLUME": "zfs"}, "choose file or lvm"),
+        ({"EXPORT": "lio"}, 'goes with volume "lvm" and attach "open_iscsi"'),
+        ({"EXPORT": "lio", "VOLUME": "lvm"}, 'goes with volume "lvm" and attach "open_iscsi"'),
+        ({"ATTACH": "nbd"}, "choose qemu or open_iscsi"),
+        ({"WIPE": "shred"}, "choose discard or zero or none"),
+        ({"VOLUME_GROUP": "-f"}, "storage.volume_group must be a name"),
+        ({"FULL_PERCENT": "101"}, "storage.full_percent must lie in 1..100"),
+        ({"WAIT_S": "0"}, "storage.wait_s must lie in"),
+    ],
+)
+def test_drivers_that_do_not_go_together_are_said(storage: dict[str, str], says: str) -> None:
+    with pytest.raises(SiteError, match=says):
+        load(environ={f"LEASEHOLD_STORAGE__{key}": value for key, value in storage.items()})
+
+
+def test_drivers_that_go_together_are_taken() -> None:
+    for volume, export, attach in (
+        ("file", "tgt", "qemu"),
+        ("file", "tgt", "open_iscsi"),
+        ("lvm", "tgt", "qemu"),
+        ("lvm", "tgt", "open_iscsi"),
+        ("lvm", "lio", "open_iscsi"),
+    ):
+        names = {"VOLUME": volume, "EXPORT": export, "ATTACH": attach}
+        found = load(environ={f"LEASEHOLD_STORAGE__{key}": value for key, value in names.items()})
+        assert (found.storage.volume, found.storage.export, found.storage.attach) == (volume, export, attach)

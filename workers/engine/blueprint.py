@@ -80,8 +80,7 @@ class Blueprint:
             network_driver=net.driver,
             network_parent=net.parent,
             mtu=net.mtu,
-            volume_driver=settings.storage.volume,
-            export_driver=settings.storage.export,
+            storage=settings.storage,
             public_bridge=net.public_bridge,
             hypervisor=settings.hypervisor,
         )
@@ -123,7 +122,11 @@ class Blueprint:
 
 
 def _facts(host: Host, settings: Settings) -> HostFacts:
-    return HostFacts(host.name, host.data_address, host.facts.get("virt_type") or "qemu", settings.host_dir)
+    initiator = str(host.facts.get("initiator") or "")
+    if settings.storage.export == "lio" and not initiator and host.role_names & {"gateway", "compute"}:
+        raise SiteError(f"{host.name} has told no initiator name: run `leasehold host check {host.name}`.")
+    virt_type = host.facts.get("virt_type") or "qemu"
+    return HostFacts(host.name, host.data_address, virt_type, settings.host_dir, initiator)
 
 
 def _image_args(image: Image) -> dict[str, Any]:

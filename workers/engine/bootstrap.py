@@ -14,29 +14,24 @@ from pathlib import Path
 from typing import Any
 
 from app.domain.errors import SiteError
+from app.settings import Settings, Storage
 from workers.engine import ssh
+from workers.engine.drivers import PACKAGES, fitting
 from workers.engine.ssh import Endpoint
 from workers.node import install
 
 # What a host of each role is asked to do; its forced command allows these operations and no other.
 ROLE_OPS = {
-    "gateway": ("vxlan", "vlan", "iso", "domain", "null", "report"),
-    "compute": ("vxlan", "vlan", "domain", "null", "report"),
-    "storage": ("file", "tgt"),
+    "gateway": ("vxlan", "vlan", "open_iscsi", "iso", "domain", "null", "report"),
+    "compute": ("vxlan", "vlan", "open_iscsi", "domain", "null", "report"),
+    "storage": ("file", "lvm", "golden", "tgt", "lio"),
     "builder": ("image",),
 }
-# The programs they need: name in the helper's facts -> Debian packages that bring it.
-PACKAGES = {
-    "virsh": "libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-block-extra",
-    "xorriso": "xorriso",
-    "tgtadm": "tgt",
-    "qemu-img": "qemu-utils",
-    "fai-diskimage": "fai-server fai-setup-storage",
-}
-ROLE_TOOLS = {
+# The programs they need whichever drivers the site has chosen.
+ROLE_TOOLS: dict[str, tuple[str, ...]] = {
     "gateway": ("virsh", "xorriso"),
     "compute": ("virsh",),
-    "storage": ("tgtadm",),
+    "storage": (),
     "builder": ("fai-diskimage", "qemu-img"),
 }
 DEADLINE_S = 60.0
@@ -61,7 +56,7 @@ def public_key(identity: Path) -> str:
 
 
 def forced_line(
-    key: str, *, folder: str, mark: str, roles: Iterable[str], public_bridges: Iterable[str]
+    key: str, *, folder: str, mark: str, roles: Iterable[str], public_bridges: Iterable[str], storage: Storage
 ) -> str:
     """The line of authorized_keys that lets the manager's `key` run the helper within its remit and nothing
     else."""
@@ -71,6 +66,8 @@ def forced_line(
     words += ["--ops", ",".join(ops)]
     if "gateway" in roles:
         words += [word for bridge in public_bridges for word in ("--public-bridge", bridge)]
+    if "storage" in roles:
+        words += ["--volume-group", storage.volume_group, "--thin-pool", storage.thin_pool]
     for word in words:
         # They end up in a shell's hands on the host; what is allowed here means nothing to any shell.
         if not word or not all(c.isascii() and (c.isalnum() or c in "/._,-") for c in word):
@@ -129,16 +126,17 @@ def _do(host: Endpoint, operator: Path, task: dict[str, Any]) -> Done:
     return Done(tuple(answer["did"]), tuple(answer["warnings"]))
 
 
-def needed_tools(roles: Iterable[str]) -> frozenset[str]:
-    """The programs that a host of these roles must have."""
-    return frozenset(tool for role in roles for tool in ROLE_TOOLS[role])
+def needed_tools(roles: Iterable[str], settings: Settings) -> frozenset[str]:
+    """The programs that a host of these roles must have, with the drivers that the site has chosen."""
+    chosen = [driver.tools for driver, is_chosen in fitting(roles, settings) if is_chosen]
+    return frozenset(tool for tools in (*chosen, *(ROLE_TOOLS[role] for role in roles)) for tool in tools)
 
 
-def missing_tools(roles: Iterable[str], facts: dict[str, Any]) -> dict[str, list[str]]:
-    """What each role lacks on a host with these facts: role -> sentences; a role that lacks nothing is left
-    out."""
+def lacking(roles: Iterable[str], facts: dict[str, Any], settings: Settings) -> dict[str, list[str]]:
+    """What each role lacks on a host with these facts, the site's drivers included: role -> sentences; a role
+    that lacks nothing is left out."""
     tools = facts.get("tools") or {}
-    lacking: dict[str, list[str]] = {}
+    lacks: dict[str, list[str]] = {}
     for role in sorted(roles):
         missing = [
             f"{tool} is missing: apt install {PACKAGES[tool]}"
@@ -149,6 +147,10 @@ def missing_tools(roles: Iterable[str], facts: dict[str, Any]) -> dict[str, list
             missing.append(
                 "no guest could be started, neither with kvm nor with qemu: apt install qemu-system-x86"
             )
+        for driver, is_chosen in fitting([role], settings):
+            if is_chosen:
+                words = driver.lacks(settings, facts)
+                missing += [f"{driver.kind} {driver.name}: {one}" for one in words if one not in missing]
         if missing:
-            lacking[role] = missing
-    return lacking
+            lacks[role] = missing
+    return lacks

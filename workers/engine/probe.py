@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app.settings import Settings
 from workers.engine import bootstrap, ssh
+from workers.engine.drivers import fitting
 from workers.engine.hosts import Answer, call
 from workers.engine.ssh import Endpoint, fingerprint
 from workers.node.protocol import Request
@@ -46,8 +48,8 @@ class Report:
     lacks: dict[str, list[str]] = field(default_factory=dict)
 
 
-def look_at(to: Endpoint, identity: Path, helper: str, roles: frozenset[str]) -> Report:
-    """Log in as the manager with the key `identity`, ask the helper for the host's facts, and judge them.
+def look_at(to: Endpoint, settings: Settings, helper: str, roles: frozenset[str]) -> Report:
+    """Log in as the manager, ask the helper for the host's facts, and judge them by the site's choice of drivers.
 
     `helper` is the id that this manager's helper greets with.
     """
@@ -57,11 +59,13 @@ def look_at(to: Endpoint, identity: Path, helper: str, roles: frozenset[str]) ->
     except ssh.Broken as broken:
         return Report(to.name, (Probe("sshd", False, broken.message, _way(to)),))
     request = Request("facts", "facts")
-    answer = call(to, [request], identity=identity, reveal=_no_secret, deadline_s=DEADLINE_S)
-    return judged(answer, helper, roles, time.time())
+    answer = call(
+        to, [request], identity=Path(settings.ssh_key_file), reveal=_no_secret, deadline_s=DEADLINE_S
+    )
+    return judged(answer, helper, roles, time.time(), settings)
 
 
-def judged(answer: Answer, helper: str, roles: frozenset[str], now: float) -> Report:
+def judged(answer: Answer, helper: str, roles: frozenset[str], now: float, settings: Settings) -> Report:
     """What an answer to `facts` says of a host; pure. `helper` is the id of this manager's helper, `now` Unix
     time."""
     to, reply, hello = answer.endpoint, answer.replies[0], answer.hello
@@ -86,8 +90,10 @@ def judged(answer: Answer, helper: str, roles: frozenset[str], now: float) -> Re
     if wrong:
         probes.append(Probe("facts", False, f"{', '.join(wrong)} not told", "facts"))
         return Report(to.name, tuple(probes))
-    probes += _fact_probes(facts, bootstrap.needed_tools(roles))
-    return Report(to.name, tuple(probes), facts, hello.boot_id, bootstrap.missing_tools(roles, facts))
+    probes += _fact_probes(facts, bootstrap.needed_tools(roles, settings))
+    probes += _driver_probes(facts, roles, settings)
+    lacks = bootstrap.lacking(roles, facts, settings)
+    return Report(to.name, tuple(probes), facts, hello.boot_id, lacks)
 
 
 def _fact_probes(facts: Mapping[str, Any], needed: frozenset[str]) -> list[Probe]:
@@ -103,6 +109,17 @@ def _fact_probes(facts: Mapping[str, Any], needed: frozenset[str]) -> list[Probe
         ok = value is not None or (name not in needed and name in (facts.get("tools") or {}))
         words = ("not there, not needed" if ok else "not there") if value is None else _words(value)
         probes.append(Probe(name, ok, words, command, status, str(way.get("stderr") or "")[-500:]))
+    return probes
+
+
+def _driver_probes(facts: dict[str, Any], roles: frozenset[str], settings: Settings) -> list[Probe]:
+    """A probe a driver: whether this host can do it, and what it lacks; only the chosen ones have to fit."""
+    probes = []
+    for driver, is_chosen in fitting(roles, settings):
+        lacks = driver.lacks(settings, facts)
+        words = "; ".join(lacks) or "can be used"
+        name = f"{driver.kind} {driver.name}"
+        probes.append(Probe(name, not (lacks and is_chosen), words, "chosen" if is_chosen else "not chosen"))
     return probes
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The helper's entry point: `serve` answers requests, one JSON line each; `job` runs one detached job.
+"""The helper's entry point: `serve` answers requests, one JSON line each; `job` and `wipe` are its detached work.
 
 `serve` is what the forced command in root's authorized_keys runs. Its options are the remit; what the manager's
 key asks for beyond that is refused. The command that the SSH client sent is not looked at.
@@ -17,7 +17,7 @@ import time
 import traceback
 from typing import BinaryIO
 
-from workers.node import converge, facts, job
+from workers.node import converge, facts, job, wipe
 from workers.node.protocol import (
     MAX_LINE,
     PROTOCOL,
@@ -48,8 +48,12 @@ def main(argv: list[str] | None = None) -> int:
     serve_.add_argument(
         "--public-bridge", action="append", default=[], type=_link, help="may be given repeatedly"
     )
+    serve_.add_argument("--volume-group", type=_volume, help="the volume group of our volumes")
+    serve_.add_argument("--thin-pool", type=_volume, help="the thin pool in it")
     job_ = commands.add_parser("job", help="run one detached job to its end", allow_abbrev=False)
     job_.add_argument("dir")
+    wipe_ = commands.add_parser("wipe", help="overwrite a volume with zeros", allow_abbrev=False)
+    wipe_.add_argument("device")
     commands.add_parser("version", help="print the helper's sha256")
     options = parser.parse_args(argv)
     os.umask(0o077)
@@ -58,7 +62,11 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if options.command == "job":
         return job.run(options.dir)
-    remit = Remit(options.mark, options.dir, options.ops, tuple(options.public_bridge))
+    if options.command == "wipe":
+        wipe.wipe(options.device)
+        return 0
+    bridges = tuple(options.public_bridge)
+    remit = Remit(options.mark, options.dir, options.ops, bridges, options.volume_group, options.thin_pool)
     return serve(remit, sys.stdin.buffer, sys.stdout.buffer)
 
 
@@ -148,6 +156,12 @@ def _names(value: str) -> tuple[str, ...]:
 def _link(value: str) -> str:
     if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9._-]{0,14}", value):
         raise argparse.ArgumentTypeError("that is no name of a bridge")
+    return value
+
+
+def _volume(value: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z0-9_][a-zA-Z0-9_.+-]{0,126}", value):
+        raise argparse.ArgumentTypeError("that is no name of a volume group or a pool")
     return value
 
 

@@ -33,12 +33,13 @@ _IQN = "iqn[.][0-9]{4}-[0-9]{2}[.][a-z0-9]+(?:[.-][a-z0-9]+)*"
 class Definition:
     """A definition that may be given to libvirt; `digest` names its content and is kept in its metadata.
 
-    `disc` is the file in its CD drive, if it has one.
+    `disc` is the file in its CD drive, if it has one; `devices` are those of the host that it gets as disks.
     """
 
     xml: str
     digest: str
     disc: str | None = None
+    devices: tuple[str, ...] = ()
 
 
 def check(xml: str, domain: str, uuid: str, secrets: frozenset[str], remit: Remit) -> Definition:
@@ -126,6 +127,7 @@ def allowed_places(domain: str, uuid: str, remit: Remit) -> dict[str, str]:
         f"{_DEVICE}/rng/backend@model": "random",
     }
     table |= _below(f"{_DEVICE}/disk[network]", _disk("disk", "virtio", "vd[a-h]") | _iscsi(key))
+    table |= _below(f"{_DEVICE}/disk[block]", _disk("disk", "virtio", "vd[a-h]") | _logged_in(key))
     table |= _below(f"{_DEVICE}/disk[file]", _disk("cdrom", "ide", "hda") | _iso(key, dir))
     table |= _below(f"{_DEVICE}/interface[bridge]", _interface(key, bridges))
     written = f"{dir}/domains/{re.escape(domain)}"
@@ -139,7 +141,7 @@ def allowed_places(domain: str, uuid: str, remit: Remit) -> dict[str, str]:
 def _disk(device: str, bus: str, target: str) -> dict[str, str]:
     return {
         "": "",
-        "@type": "network|file",
+        "@type": "network|block|file",
         "@device": device,
         "driver": "",
         "driver@name": "qemu",
@@ -166,6 +168,17 @@ def _iscsi(key: str) -> dict[str, str]:
         "source/auth/secret": "",
         "source/auth/secret@type": "iscsi",
         "source/auth/secret@usage": f"{_IQN}:{key}-{_LABEL}",
+    }
+
+
+def _logged_in(key: str) -> dict[str, str]:
+    """A volume that the host itself has logged in to, by its stable name."""
+    address = r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
+    return {
+        "serial": "[a-z0-9]{1,20}",
+        "boot": "",
+        "boot@order": "1",
+        "source@dev": f"/dev/disk/by-path/ip-{address}:3260-iscsi-{_IQN}:{key}-{_LABEL}-lun-[01]",
     }
 
 
@@ -209,9 +222,11 @@ def _finish(root: ElementTree.Element) -> Definition:
     """Our mark, with the digest of everything else, put in."""
     digest = hashlib.sha256(ElementTree.tostring(root)).hexdigest()
     ElementTree.register_namespace("leasehold", NAMESPACE)
+    disks = root.iterfind("devices/disk[@type='block']/source")
+    devices = tuple(source.get("dev", "") for source in disks)
     mark = ElementTree.Element("metadata")
     ElementTree.SubElement(mark, f"{{{NAMESPACE}}}domain", {"definition": digest})
     root.append(mark)
     source = root.find("devices/disk[@device='cdrom']/source")
     disc = None if source is None else source.get("file")
-    return Definition(ElementTree.tostring(root, encoding="unicode"), digest, disc)
+    return Definition(ElementTree.tostring(root, encoding="unicode"), digest, disc, devices)

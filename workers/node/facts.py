@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
+from workers.node import thin
 from workers.node.protocol import Refused, Remit
 from workers.node.run import Door, run_program, write_file
 from workers.node.steps import Output
@@ -29,9 +30,19 @@ TOOLS: dict[str, Sequence[str]] = {
     "tgtadm": ("tgtadm", "--version"),
     "xorriso": ("xorriso", "--version"),
     "fai-diskimage": ("dpkg-query", "-W", "-f", "${Version}", "fai-server"),  # it has no option that tells
+    "lvs": ("lvs", "--version"),
+    "targetctl": ("dpkg-query", "-W", "-f", "${Version}", "python3-rtslib-fb"),
+    "iscsiadm": ("iscsiadm", "--version"),
     "qemu-img": ("qemu-img", "--version"),
     QEMU: (QEMU, "--version"),
 }
+
+# What drivers need of the kernel, as a module or built in.
+MODULES = (
+    *("8021q", "dm_thin_pool", "iscsi_tcp"),
+    *("target_core_mod", "target_core_iblock", "iscsi_target_mod"),
+)
+INITIATOR = "/etc/iscsi/initiatorname.iscsi"
 
 
 def facts(remit: Remit, door: Door) -> dict[str, Any]:
@@ -49,6 +60,9 @@ def facts(remit: Remit, door: Door) -> dict[str, Any]:
         "addresses": door.links.addresses()[:MAX_LISTED],
         "links": [{"name": link.name, "mtu": link.mtu, "up": link.up} for link in links[:MAX_LISTED]],
         "tools": tools,
+        "modules": {module: _has_module(module) for module in MODULES},
+        "initiator": _initiator(),
+        "pool": _pool(remit, door) if tools["lvs"] and "lvm" in remit.ops else None,
         "virt_type": _virt_type(remit.dir, tools[QEMU], probes),
         "boot_id": boot_id(),
         "probes": probes,
@@ -59,6 +73,45 @@ def boot_id() -> str:
     """What the kernel chose at random when it booted."""
     with open("/proc/sys/kernel/random/boot_id") as file:
         return file.read().strip()
+
+
+def _has_module(name: str) -> bool:
+    """Whether the kernel has it loaded, built in, or in its tree."""
+    if os.path.isdir(f"/sys/module/{name}"):
+        return True
+    for listed in ("modules.dep", "modules.builtin"):
+        try:
+            with open(f"/lib/modules/{platform.release()}/{listed}") as file:
+                known = re.findall(r"([^/\s]+)\.ko\b", file.read())
+        except OSError:
+            continue
+        if name in {module.replace("-", "_") for module in known}:
+            return True
+    return False
+
+
+def _initiator() -> str | None:
+    """The name with which this host logs in to targets."""
+    try:
+        with open(INITIATOR) as file:
+            found = re.search(r"^InitiatorName=(\S+)", file.read(), flags=re.MULTILINE)
+    except OSError:
+        return None
+    return found.group(1) if found else None
+
+
+def _pool(remit: Remit, door: Door) -> dict[str, Any]:
+    """The thin pool and what is used of it, or {"error"} where it cannot be used."""
+    try:
+        place = thin.place(remit, 0, 100)
+        pool = thin.parse(place, door.ask(thin.query(place))).pool
+    except Refused as refused:
+        return {"error": refused.error.message}
+    if pool is None:
+        return {"error": f"there is no thin pool {place.group}/{place.pool}", "free_mib": 0}
+    free = int(pool.size * (100 - pool.data_percent) / 100) >> 20
+    used = {"data_percent": pool.data_percent, "metadata_percent": pool.metadata_percent}
+    return {"size_mib": pool.size >> 20, "free_mib": free, **used}
 
 
 def _version(name: str, argv: Sequence[str], probes: list[dict[str, Any]]) -> str | None:

@@ -21,6 +21,7 @@ _KEY = r"[1-9][0-9]{0,8}"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _IMAGE = re.compile(r"[a-z][a-z0-9]{0,20}-[0-9a-f]{12}")
 _IQN_PREFIX = r"iqn\.[0-9]{4}-[0-9]{2}\.[a-z0-9]+(?:[.-][a-z0-9]+)*:"
+_INITIATOR = re.compile(_IQN_PREFIX + r"[a-z0-9](?:[a-z0-9.:-]{0,126}[a-z0-9])?")
 _LINK = re.compile(r"[a-z][a-z0-9._-]{0,14}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _EDITION = re.compile(r"[0-9a-f]{8}")
@@ -82,6 +83,11 @@ def target(value: str, remit: Remit) -> str:
         raise bad(f"target must be a name like iqn.2026-11.org.example:{remit.mark}7-root, not {show(value)}")
     marked(name, remit, "the target's name")
     return value
+
+
+def initiator(value: str) -> str:
+    """`value` if it is an initiator's iSCSI name (IQN), which is the host's own and carries no mark."""
+    return _match(_INITIATOR, value, "initiator", "iqn.1993-08.org.debian:01:7c1f0f2b8a11")
 
 
 def image(value: str) -> str:

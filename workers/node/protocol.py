@@ -109,6 +109,8 @@ class Remit:
     dir: str
     ops: tuple[str, ...]
     public_bridges: tuple[str, ...] = ()
+    volume_group: str | None = None
+    thin_pool: str | None = None
 
 
 class Refused(Exception):

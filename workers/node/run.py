@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from workers.node import job, tgtd
+from workers.node import job, lio, node_record, tgtd
 from workers.node.protocol import Refused
 from workers.node.steps import (
     Command,
@@ -36,9 +36,13 @@ from workers.node.steps import (
     Free,
     GetJob,
     GetLink,
+    GetLio,
     LinkAdd,
     LinkDel,
     LinkSet,
+    LioExport,
+    LioRemove,
+    LioSave,
     MakeDir,
     Output,
     Ports,
@@ -52,6 +56,7 @@ from workers.node.steps import (
     Stat,
     TgtAccount,
     WriteFile,
+    WriteNode,
     describe,
 )
 
@@ -70,6 +75,9 @@ PACKAGES = {  # program -> the Debian package that brings it, for the message wh
     "xorriso": "xorriso",
     "fai-diskimage": "fai-server",
     "qemu-img": "qemu-utils",
+    **dict.fromkeys(("lvs", "lvcreate", "lvchange", "lvextend", "lvremove"), "lvm2"),
+    "blkdiscard": "util-linux",
+    "iscsiadm": "open-iscsi",
     "qemu-system-x86_64": "qemu-system-x86",
 }
 
@@ -94,6 +102,8 @@ class Door:
                 return _read_tail(query.path, query.limit)
             if isinstance(query, GetJob):
                 return job.look(self._job_dir(query.job))
+            if isinstance(query, GetLio):
+                return lio.look(query)
             if isinstance(query, GetLink):
                 return self.links.get(query.name)
             if isinstance(query, Ports):
@@ -114,6 +124,16 @@ class Door:
                 self.links.change(command)
             elif isinstance(command, TgtAccount):
                 tgtd.add_account(command.user, command.password)
+            elif isinstance(command, LioExport):
+                lio.export(command)
+            elif isinstance(command, LioRemove):
+                lio.remove(command)
+            elif isinstance(command, LioSave):
+                lio.save(command)
+            elif isinstance(command, WriteNode):
+                path = node_record.path(command.target, command.portal)
+                os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+                write_file(path, command.text)
             elif isinstance(command, Detach):
                 job.start(
                     self._job_dir(command.job), command.argv, {**ENVIRONMENT, **dict(command.environment)}
@@ -246,6 +266,8 @@ def _check_output(command: Exec, output: Output) -> None:
     said = (output.stderr.strip() or output.stdout.strip() or "it said nothing")[-1000:]
     if "No space left on device" in said:
         raise OSError(errno.ENOSPC, said)
+    if "insufficient free space" in said or "Insufficient free space" in said:  # LVM's words
+        raise Refused("no_space", f"{describe(command)}: {said}")
     raise Refused("tool_failed", f"{describe(command)}: exit status {output.rc}: {said}")
 
 

@@ -121,7 +121,34 @@ class JobSeen:
     log: str = ""
 
 
-Query = Show | Stat | Free | ReadTail | GetLink | Ports | Flood | GetJob
+@dataclass(frozen=True)
+class GetLio:
+    """Ask the kernel's iSCSI target for the export of that name and its backstore."""
+
+    target: str
+    backstore: str
+
+
+@dataclass(frozen=True)
+class LioSeen:
+    """One export. `device` is the backstore's, None without one; `luns` are (number, backstore).
+
+    `key` is a digest of the CHAP names and secrets of all initiators together. `is_closed`: nobody comes in without
+    being listed and without a secret. `is_saved`: the saved configuration holds just this, or holds none of it.
+    """
+
+    device: str | None = None
+    has_target: bool = False
+    is_enabled: bool = False
+    is_closed: bool = False
+    luns: tuple[tuple[int, str], ...] = ()
+    portals: tuple[str, ...] = ()
+    initiators: tuple[str, ...] = ()
+    key: str = ""
+    is_saved: bool = True
+
+
+Query = Show | Stat | Free | ReadTail | GetLink | Ports | Flood | GetJob | GetLio
 
 
 class Ask(Protocol):
@@ -141,6 +168,8 @@ class Ask(Protocol):
     def __call__(self, query: Ports | Flood) -> tuple[str, ...]: ...
     @overload
     def __call__(self, query: GetJob) -> JobSeen: ...
+    @overload
+    def __call__(self, query: GetLio) -> LioSeen: ...
 
 
 # -- commands -----------------------------------------------------------------------------------------------
@@ -266,6 +295,48 @@ class TgtAccount:
 
 
 @dataclass(frozen=True)
+class LioExport:
+    """Let the kernel's target show a device to one initiator, as LUN 0 and at one address alone.
+
+    `password` is what the initiator shows, `mutual` what the target shows in return, both under the name `user`.
+    """
+
+    target: str
+    backstore: str
+    device: str
+    portal: str
+    initiator: str
+    user: str
+    password: str = field(repr=False)
+    mutual: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class LioRemove:
+    """Close an export's sessions and remove it with its backstore; what is not there is fine."""
+
+    target: str
+    backstore: str
+
+
+@dataclass(frozen=True)
+class LioSave:
+    """Bring the saved configuration up to date for one export alone, so that it is there after a reboot."""
+
+    target: str
+    backstore: str
+
+
+@dataclass(frozen=True)
+class WriteNode:
+    """Write open-iscsi's record of a target at a portal, past iscsiadm, whose arguments every user can read."""
+
+    target: str
+    portal: str
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Detach:
     """Start a program that goes on when this session ends, with these variables besides the usual ones."""
 
@@ -287,9 +358,10 @@ class EndJob:
 
 FileCommand = WriteFile | MakeDir | Remove | RemoveTree | SetSize | Rename
 LinkCommand = LinkAdd | LinkSet | LinkDel | FloodAdd | FloodDel
-Command = Exec | FileCommand | LinkCommand | TgtAccount | Detach | EndJob
+LioCommand = LioExport | LioRemove | LioSave
+Command = Exec | FileCommand | LinkCommand | LioCommand | TgtAccount | WriteNode | Detach | EndJob
 
-_HIDDEN = {"stdin", "text", "password", "into", "needs_bytes", "timeout_s", "mode", "environment"}
+_HIDDEN = {"stdin", "text", "password", "mutual", "into", "needs_bytes", "timeout_s", "mode", "environment"}
 
 
 def describe(command: Command) -> str:

@@ -12,9 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.settings import Storage
 from workers.plan.naming import Names
 
 Key = tuple[str, str, str]
+# Where an export shows the volume: LUN 0 of tgt is its own controller.
+LUNS = {"tgt": 1, "lio": 0}
 RenderDomain = Callable[[Mapping[str, Any]], str]
 
 
@@ -36,12 +39,16 @@ class Guest:
 
 @dataclass(frozen=True)
 class HostFacts:
-    """What laying out needs to know of a host: its address on the data network and how guests run there."""
+    """What laying out needs to know of a host: its address on the data network and how guests run there.
+
+    `initiator` is the IQN with which it logs in itself.
+    """
 
     name: str
     data_address: str
     virt_type: str = "qemu"
     dir: str = "/var/lib/leasehold"
+    initiator: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,8 +65,7 @@ class Cluster:
     network_driver: str
     network_parent: str
     mtu: int
-    volume_driver: str
-    export_driver: str
+    storage: Storage
     public_bridge: str
     hypervisor: str = "libvirt"
 
@@ -100,18 +106,21 @@ def lay_out(cluster: Cluster, render_domain: RenderDomain) -> list[Row]:
     images = {
         key: _image(cluster, *key) for key in dict.fromkeys((g.storage, g.image) for g in cluster.guests)
     }
+    rows = [*links.values(), *images.values()]
+    if cluster.storage.volume == "lvm":
+        images = {key: _golden(cluster, image) for key, image in images.items()}
+        rows += images.values()
     home = _disk(cluster, frontend, "home", cluster.home_mib, None)
     iso = _iso(cluster, frontend)
-    rows = [*links.values(), *images.values()]
     roots = {}
     for guest in cluster.guests:
-        volume, export = _disk(cluster, guest, "root", guest.disk_mib, images[guest.storage, guest.image])
-        roots[guest.position] = export
-        rows += [volume, export]
+        root = _disk(cluster, guest, "root", guest.disk_mib, images[guest.storage, guest.image])
+        roots[guest.position] = root
+        rows += root
         if guest is frontend:  # its disks come first: everything waits for the frontend
             rows += home
     rows.append(iso)
-    head = _domain(cluster, frontend, render_domain, [roots[0], home[1]], (links[frontend.host].key, iso.key))
+    head = _domain(cluster, frontend, render_domain, [roots[0], home], (links[frontend.host].key, iso.key))
     rows.append(head)
     for guest in computes:
         needs = (links[guest.host].key, head.key)
@@ -152,35 +161,64 @@ def _image(cluster: Cluster, storage: str, image: str) -> Row:
     return Row(storage, "image", image, f"golden image {image}", cluster.images[image], is_shared=True)
 
 
-def _disk(cluster: Cluster, guest: Guest, what: str, size_mib: int, image: Row | None) -> tuple[Row, Row]:
-    names = cluster.names
-    volume = names.volume(guest.name, what)
-    target = names.target(volume)
-    stored = Row(
-        guest.storage,
-        cluster.volume_driver,
-        volume,
-        f"volume {guest.name} {what}",
-        {"volume": volume, "size_mib": size_mib, "image": image.name if image else None},
-        (image.key,) if image else (),
-        guest.id,
+def _golden(cluster: Cluster, image: Row) -> Row:
+    """A golden image as a thin volume, beside its file."""
+    args = {"image": image.name, **_pool(cluster)}
+    return Row(
+        image.host, "golden", image.name, f"golden volume {image.name}", args, (image.key,), is_shared=True
     )
-    shown = Row(
-        guest.storage,
-        cluster.export_driver,
-        volume,
-        f"export of {guest.name} {what} to {guest.host}",
-        {
-            "target": target,
-            "volume": volume,
-            "initiator": cluster.hosts[guest.host].data_address,
-            "user": volume,
-            "password": {"secret": f"chap:{volume}"},
-        },
-        (stored.key,),
-        guest.id,
-    )
-    return stored, shown
+
+
+def _pool(cluster: Cluster) -> dict[str, Any]:
+    storage = cluster.storage
+    return {"pool_mib": storage.pool_gib * 1024, "full_percent": storage.full_percent}
+
+
+def _disk(cluster: Cluster, guest: Guest, what: str, size_mib: int, image: Row | None) -> list[Row]:
+    """The volume, its export, and the host's login where the host attaches it; the last is what a guest needs."""
+    volume = cluster.names.volume(guest.name, what)
+    args: dict[str, Any] = {"volume": volume, "size_mib": size_mib, "image": image.name if image else None}
+    if cluster.storage.volume == "lvm":
+        args |= {"wipe": cluster.storage.wipe, **_pool(cluster)}
+    label, needs = f"volume {guest.name} {what}", (image.key, *image.needs) if image else ()
+    rows = [Row(guest.storage, cluster.storage.volume, volume, label, args, needs, guest.id)]
+    label = f"export of {guest.name} {what} to {guest.host}"
+    args = _export(cluster, guest, volume)
+    rows.append(Row(guest.storage, cluster.storage.export, volume, label, args, (rows[0].key,), guest.id))
+    if cluster.storage.attach == "open_iscsi":
+        label = f"login of {guest.host} to {guest.name} {what}"
+        args = _login(cluster, guest, volume)
+        rows.append(Row(guest.host, "open_iscsi", volume, label, args, (rows[1].key,), guest.id))
+    return rows
+
+
+def _export(cluster: Cluster, guest: Guest, volume: str) -> dict[str, Any]:
+    """Arguments of the export: `tgt` knows the host by its address, `lio` by its IQN."""
+    host = cluster.hosts[guest.host]
+    shared = {
+        "target": cluster.names.target(volume),
+        "volume": volume,
+        "user": volume,
+        "password": {"secret": f"chap:{volume}"},
+    }
+    if cluster.storage.export == "lio":
+        portal = cluster.hosts[guest.storage].data_address
+        mutual = {"secret": f"chap:{volume}-target"}
+        return shared | {"initiator": host.initiator, "portal": portal, "mutual": mutual}
+    return shared | {"initiator": host.data_address, "store": cluster.storage.volume}
+
+
+def _login(cluster: Cluster, guest: Guest, volume: str) -> dict[str, Any]:
+    lio = cluster.storage.export == "lio"
+    return {
+        "target": cluster.names.target(volume),
+        "portal": cluster.hosts[guest.storage].data_address,
+        "lun": LUNS[cluster.storage.export],
+        "user": volume,
+        "password": {"secret": f"chap:{volume}"},
+        "mutual": {"secret": f"chap:{volume}-target"} if lio else None,
+        "wait_s": cluster.storage.wait_s,
+    }
 
 
 def _iso(cluster: Cluster, frontend: Guest) -> Row:
@@ -190,19 +228,11 @@ def _iso(cluster: Cluster, frontend: Guest) -> Row:
 
 
 def _domain(
-    cluster: Cluster, guest: Guest, render: RenderDomain, exports: list[Row], needs: tuple[Key, ...]
+    cluster: Cluster, guest: Guest, render: RenderDomain, volumes: list[list[Row]], needs: tuple[Key, ...]
 ) -> Row:
     names, host = cluster.names, cluster.hosts[guest.host]
     name, is_frontend = names.domain(guest.name), guest.position == 0
-    disks = [
-        {
-            "target": export.args["target"],
-            "portal": cluster.hosts[guest.storage].data_address,
-            "user": export.args["user"],
-            "serial": export.name.rsplit("-", 1)[1],
-        }
-        for export in exports
-    ]
+    disks = [_domain_disk(cluster, guest, rows[-1]) for rows in volumes]
     nics = [{"bridge": names.bridge, "mac": names.mac(guest.position, 0), "tap": names.tap(guest.position)}]
     if is_frontend:
         nics.append({"bridge": cluster.public_bridge, "mac": names.mac(0, 1), "tap": names.public_tap})
@@ -225,7 +255,8 @@ def _domain(
             "usage": export.args["target"],
             "password": {"secret": f"chap:{export.name}"},
         }
-        for export in exports
+        for export in (rows[1] for rows in volumes)
+        if cluster.storage.attach == "qemu"
     ]
     args = {
         "domain": name,
@@ -236,7 +267,21 @@ def _domain(
         "edition": cluster.edition if is_frontend else None,
     }
     label = f"guest {guest.name} on {guest.host}"
-    return Row(guest.host, "domain", name, label, args, (*(e.key for e in exports), *needs), guest.id)
+    return Row(guest.host, "domain", name, label, args, (*(r[-1].key for r in volumes), *needs), guest.id)
+
+
+def _domain_disk(cluster: Cluster, guest: Guest, row: Row) -> dict[str, Any]:
+    """A disk as the domain's template takes it: by the hypervisor's own login, or the host's device."""
+    serial, target = row.name.rsplit("-", 1)[1], row.args["target"]
+    portal = cluster.hosts[guest.storage].data_address
+    if row.op == "open_iscsi":
+        # The name that udev's rules give a logged-in volume (60-persistent-storage.rules).
+        lun = LUNS[cluster.storage.export]
+        return {
+            "serial": serial,
+            "device": f"/dev/disk/by-path/ip-{portal}:3260-iscsi-{target}-lun-{lun}",
+        }
+    return {"target": target, "portal": portal, "user": row.args["user"], "serial": serial}
 
 
 def _null_guests(cluster: Cluster, links: Mapping[str, Row]) -> list[Row]:

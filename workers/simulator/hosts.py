@@ -27,7 +27,11 @@ NAMED_BY = {
     "vlan": "bridge",
     "vxlan": "bridge",
     "file": "volume",
+    "lvm": "volume",
+    "golden": "image",
     "tgt": "volume",
+    "lio": "volume",
+    "open_iscsi": "target",
     "iso": "iso",
     "image": "image",
     "domain": "domain",
@@ -35,12 +39,20 @@ NAMED_BY = {
     "report": "domain",
 }
 GUESTS, LINKS = ("domain", "null"), ("vlan", "vxlan")
+# What volumes are cloned from.
+VOLUMES = {"file": "image", "lvm": "golden"}
 # What is in memory alone and gone when the host starts again.
-LOST_AT_REBOOT = (*GUESTS, *LINKS, "tgt", "report")
+LOST_AT_REBOOT = (*GUESTS, *LINKS, "tgt", "open_iscsi", "report")
 # Copies of disks are made one after the other: they share the host's disk.
 ONE_AFTER_THE_OTHER = ("file",)
 # What making takes by default, in seconds; removing is done at once. A site's own figures are better.
-DURATIONS_S: Mapping[str, float] = {"file": 5.0, "image": 240.0, "domain": 40.0, "report": 15.0}
+DURATIONS_S: Mapping[str, float] = {
+    "file": 5.0,
+    "golden": 20.0,
+    "image": 240.0,
+    "domain": 40.0,
+    "report": 15.0,
+}
 SECRET = "simulatedsecret0"
 
 
@@ -151,9 +163,14 @@ def _seen(request: Request) -> dict[str, Any]:
 
 def _refuse_making(host: SimulatedHost, thing: Thing, args: Mapping[str, Any], now: datetime) -> None:
     op, name = thing
-    needed = {"tgt": ("file", name), "report": ("domain", name)}.get(op)
-    if op == "file" and args["image"] is not None:
-        needed = "image", args["image"]
+    needed = {
+        "tgt": (args.get("store", "file"), name),
+        "lio": ("lvm", name),
+        "golden": ("image", name),
+        "report": ("domain", name),
+    }.get(op)
+    if op in VOLUMES and args["image"] is not None:
+        needed = VOLUMES[op], args["image"]
     if needed is not None and host.there.get(needed, now + timedelta(days=1)) > now:
         raise Refused(
             "tool_failed", f"{op} {name} was asked for before its {needed[0]} {needed[1]} was there"
@@ -162,7 +179,7 @@ def _refuse_making(host: SimulatedHost, thing: Thing, args: Mapping[str, Any], n
 
 def _refuse_removal(host: SimulatedHost, thing: Thing) -> None:
     op, name = thing
-    if op == "file" and ("tgt", name) in host.there:
+    if op in VOLUMES and {("tgt", name), ("lio", name)} & set(host.there):
         raise Refused("busy", f"the volume {name} is still exported")
     key = name.partition("-")[0]
     guests = [other for kind, other in host.there if kind in GUESTS and other.partition("-")[0] == key]

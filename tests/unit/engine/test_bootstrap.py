@@ -2,24 +2,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """The forced command holds what the roles need and no more; what a host lacks is said role by role."""
 
+from typing import Any
+
 import pytest
 
 from app.db.site import HOST_ROLES
 from app.domain.errors import SiteError
-from workers.engine.bootstrap import PACKAGES, ROLE_OPS, ROLE_TOOLS, forced_line, missing_tools
+from app.settings import Network, Settings, Storage
+from workers.engine.bootstrap import ROLE_OPS, ROLE_TOOLS, forced_line, lacking
+from workers.engine.drivers import DRIVERS, PACKAGES
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEFUX"
 TOOLS = dict.fromkeys(PACKAGES, "1.0")
 
 
 def line(*roles: str, folder: str = "/var/lib/leasehold", bridge: str = "br-public") -> str:
-    return forced_line(KEY, folder=folder, mark="lh", roles=roles, public_bridges=[bridge])
+    return forced_line(KEY, folder=folder, mark="lh", roles=roles, public_bridges=[bridge], storage=Storage())
 
 
 def test_forced_command_of_a_compute_host():
     assert line("compute") == (
         'restrict,command="/usr/bin/python3 -IS /var/lib/leasehold/helper.pyz serve --mark lh '
-        f'--dir /var/lib/leasehold --ops vxlan,vlan,domain,null,report" {KEY} leasehold-manager'
+        f'--dir /var/lib/leasehold --ops vxlan,vlan,open_iscsi,domain,null,report" {KEY} leasehold-manager'
     )
 
 
@@ -30,14 +34,15 @@ def test_only_a_gateway_may_use_the_public_bridge():
 
 
 def test_roles_add_up_and_each_operation_is_named_once():
-    ops = line("storage", "builder", "compute").split("--ops ")[1].split('"')[0].split(",")
+    ops = line("storage", "builder", "compute").split("--ops ")[1].split()[0].split(",")
     assert len(ops) == len(set(ops))
     assert set(ops) == {*ROLE_OPS["storage"], *ROLE_OPS["builder"], *ROLE_OPS["compute"]}
 
 
 def test_every_role_has_its_operations_and_tools():
     assert set(ROLE_OPS) == set(ROLE_TOOLS) == set(HOST_ROLES)
-    assert {tool for tools in ROLE_TOOLS.values() for tool in tools} <= set(PACKAGES)
+    tools = [*ROLE_TOOLS.values(), *(driver.tools for driver in DRIVERS)]
+    assert {tool for group in tools for tool in group} == set(PACKAGES)
 
 
 @pytest.mark.parametrize("word", ["/var/lib/a b", '/x"', "/x;rm", "/x$(id)", "/x\n", "/ü", "/x'", ""])
@@ -49,15 +54,67 @@ def test_nothing_a_shell_would_act_on_gets_into_the_forced_command(word):
 
 
 def test_a_complete_host_lacks_nothing():
-    assert missing_tools(HOST_ROLES, {"tools": TOOLS, "virt_type": "qemu"}) == {}
+    assert lacking(HOST_ROLES, {"tools": TOOLS, "virt_type": "qemu"}, Settings()) == {}
 
 
 def test_what_is_missing_is_named_for_each_role_with_its_package():
-    lacks = missing_tools(["storage", "builder"], {"tools": {**TOOLS, "tgtadm": None}, "virt_type": None})
-    assert lacks == {"storage": ["tgtadm is missing: apt install tgt"]}
+    facts = {"tools": {**TOOLS, "tgtadm": None}, "virt_type": None}
+    lacks = lacking(["storage", "builder"], facts, Settings())
+    assert lacks == {"storage": ["export tgt: tgtadm is missing: apt install tgt"]}
 
 
 def test_a_host_that_starts_no_guest_is_no_compute_host():
-    lacks = missing_tools(["compute", "storage"], {"tools": TOOLS, "virt_type": None})
+    lacks = lacking(["compute", "storage"], {"tools": TOOLS, "virt_type": None}, Settings())
     assert list(lacks) == ["compute"]
     assert "qemu-system-x86" in lacks["compute"][0]
+
+
+KERNEL = Settings(
+    network=Network(driver="vlan", last_id=1999, parent="eth1"),
+    storage=Storage(volume="lvm", export="lio", attach="open_iscsi", volume_group="vg0"),
+)
+MODULES = {module: True for driver in DRIVERS for module in driver.modules}
+ABLE: dict[str, Any] = {
+    "tools": TOOLS,
+    "virt_type": "kvm",
+    "kernel": "6.1.0-56-amd64",
+    "modules": MODULES,
+    "links": [{"name": "eth1"}],
+    "initiator": "iqn.1993-08.org.debian:01:7c1f0f2b8a11",
+    "pool": {"size_mib": 1000, "free_mib": 900, "data_percent": 10.0, "metadata_percent": 11.0},
+}
+
+
+def test_a_host_with_all_that_the_site_s_drivers_need_lacks_nothing():
+    assert lacking(HOST_ROLES, ABLE, KERNEL) == {}
+
+
+@pytest.mark.parametrize(
+    ("role", "change", "says"),
+    [
+        (
+            "storage",
+            {"pool": {"error": "there is no thin pool vg0/pool"}},
+            "volume lvm: there is no thin pool",
+        ),
+        ("storage", {"pool": {**ABLE["pool"], "metadata_percent": 95.0}}, "vg0/pool is 95 % full"),
+        (
+            "storage",
+            {"tools": {**TOOLS, "targetctl": None}},
+            "export lio: targetctl is missing: apt install targ",
+        ),
+        (
+            "storage",
+            {"modules": {**MODULES, "dm_thin_pool": False}},
+            "6.1.0-56-amd64 has no module dm_thin_pool",
+        ),
+        ("compute", {"modules": {**MODULES, "iscsi_tcp": False}}, "attach open_iscsi: the kernel"),
+        ("compute", {"initiator": None}, "holds no initiator name"),
+        ("gateway", {"links": []}, "network vlan: there is no link eth1"),
+        ("gateway", {"modules": {}}, "no module 8021q"),
+    ],
+)
+def test_what_the_site_s_choice_of_drivers_lacks_on_a_host_is_said(role, change, says):
+    (words,) = [word for word in lacking([role], {**ABLE, **change}, KERNEL)[role] if says in word]
+    assert words.startswith(("network ", "volume ", "export ", "attach "))
+    assert lacking([role], {**ABLE, **change}, Settings()) == {}, "only what was chosen has to fit"

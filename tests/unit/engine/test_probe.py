@@ -4,6 +4,7 @@
 
 from typing import Any
 
+from app.settings import Settings
 from workers.engine.hosts import Answer
 from workers.engine.probe import judged
 from workers.engine.ssh import Endpoint
@@ -29,7 +30,7 @@ def answer(seen: dict[str, Any] | None = None, *, time: float = NOW, failure: Er
 
 
 def look(it: Answer, *roles: str, helper: str = "abc"):
-    report = judged(it, helper, frozenset(roles), NOW)
+    report = judged(it, helper, frozenset(roles), NOW, Settings())
     return report, {probe.name: probe for probe in report.probes}
 
 

@@ -56,7 +56,14 @@ def check(xml: str) -> domain_xml.Definition:
     return domain_xml.check(xml, NAME, UUID, frozenset(TARGETS), REMIT)
 
 
-@pytest.mark.parametrize("fields", [{}, {"virt_type": "kvm"}, {"iso": None, "disks": DISKS[:1]}])
+DEVICES = [
+    {"serial": "root", "device": f"/dev/disk/by-path/ip-198.18.0.14:3260-iscsi-{TARGETS[0]}-lun-0"},
+]
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"virt_type": "kvm"}, {"iso": None, "disks": DISKS[:1]}, {"disks": DEVICES}]
+)
 def test_what_the_template_makes_passes_and_carries_our_mark(fields):
     definition = check(render(**fields))
     assert find_definition(definition.xml) == definition.digest
@@ -157,7 +164,7 @@ def test_another_cluster_s_names_are_refused():
 def test_what_the_template_does_not_make_is_not_allowed_either():
     """A place that no definition of ours has is a hole waiting for a use."""
     made: set[str] = set()
-    for fields in ({}, {"virt_type": "kvm"}):
+    for fields in ({}, {"virt_type": "kvm"}, {"disks": DEVICES}):
         root = ElementTree.fromstring(render(**fields))
         made |= {place for place, _ in domain_xml.places(root)}
     assert set(domain_xml.allowed_places(NAME, UUID, REMIT)) == made

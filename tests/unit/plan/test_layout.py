@@ -22,13 +22,15 @@ from app.db.reservation import ClusterUser, Node, Reservation
 from app.db.resource import PASS_OF_OP
 from app.db.site import Host, HostRole
 from app.domain.errors import SiteError
-from app.settings import Image, Network, Settings
+from app.settings import Image, Network, Settings, Storage
 from tests.factories import KEY
 from workers.engine.blueprint import Blueprint
 from workers.node import domain_xml
+from workers.node.ops import OPS, open_iscsi
 from workers.node.protocol import Remit
 from workers.plan.layout import Row
 
+REMIT = Remit("lh", "/var/lib/leasehold", tuple(OPS), ("br-public",), "vg0", "pool")
 DATA = Path(__file__).parents[2] / "data"
 GOLDEN = DATA / "layout-1+2.json"
 ROLLS = str(DATA / "rolls-tiny")
@@ -73,13 +75,27 @@ def laid_out(tmp_path: Path) -> LaidOut:
     key.write_bytes(bytes(32))
     key.chmod(0o600)
 
-    def plan(row: Reservation | None = None, st1: tuple[str, ...] = ("builder",), **over: Any) -> list[Row]:
+    def plan(
+        row: Reservation | None = None,
+        st1: tuple[str, ...] = ("builder",),
+        storage: Storage | None = None,
+        initiators: bool = True,
+        **over: Any,
+    ) -> list[Row]:
         network = Network(**{"dns": ("198.18.9.1",), **over})
         settings = Settings(
-            rolls_dir=ROLLS, image=Image(suite="tiny"), network=network, site_key_file=str(key)
+            rolls_dir=ROLLS,
+            image=Image(suite="tiny"),
+            network=network,
+            storage=storage or Storage(),
+            site_key_file=str(key),
         )
         address = int(IPv4Address("198.19.0.101"))
-        return list(Blueprint(settings).lay_out(row or reservation(), hosts(*st1), 1000, address).rows)
+        there = hosts(*st1)
+        if initiators:
+            for host in there.values():
+                host.facts = {**host.facts, "initiator": f"iqn.1993-08.org.debian:01:{host.name}"}
+        return list(Blueprint(settings).lay_out(row or reservation(), there, 1000, address).rows)
 
     return plan
 
@@ -150,6 +166,41 @@ def test_frontend_has_two_interfaces_and_a_compute_node_one(laid_out: LaidOut) -
         "lh7-node1": ["lh7-br"],
         "lh7-node2": ["lh7-br"],
     }
+
+
+KERNEL = Storage(volume="lvm", export="lio", attach="open_iscsi")
+
+
+def test_by_lvm_a_disk_is_a_clone_of_a_golden_volume_that_its_host_logs_in_to(laid_out: LaidOut) -> None:
+    """R36, R37, R71: golden volume, clone, export to that host alone, the host's login, and only then the guest."""
+    rows = {row.key: row for row in laid_out(storage=KERNEL)}
+    (golden,) = [key for key in rows["st1", "lvm", "lh7-node2-root"].needs if key[1] == "golden"]
+    assert rows[golden].is_shared
+    assert rows[golden].needs == (("st1", "image", golden[2]),)
+    assert rows["st1", "lio", "lh7-node2-root"].needs == (("st1", "lvm", "lh7-node2-root"),)
+    assert rows["st1", "lio", "lh7-node2-root"].args["initiator"] == "iqn.1993-08.org.debian:01:c2"
+    assert rows["st1", "lio", "lh7-node2-root"].args["portal"] == "198.18.9.14"
+    assert rows["c2", "open_iscsi", "lh7-node2-root"].needs == (("st1", "lio", "lh7-node2-root"),)
+    domain = rows["c2", "domain", "lh7-node2"]
+    assert ("c2", "open_iscsi", "lh7-node2-root") in domain.needs
+    assert domain.args["chap"] == []
+    (source,) = ElementTree.fromstring(domain.args["xml"]).iterfind(".//disk[@type='block']/source")
+    login = open_iscsi.parse(filled(rows["c2", "open_iscsi", "lh7-node2-root"].args), REMIT)
+    assert source.get("dev") == login.device
+    for row in rows.values():
+        OPS[row.op].parse(filled(row.args), REMIT)
+
+
+def filled(args: Any) -> Any:
+    """The arguments with something in the place of each secret."""
+    if isinstance(args, dict):
+        return "notarealsecret00" if set(args) == {"secret"} else {k: filled(v) for k, v in args.items()}
+    return [filled(item) for item in args] if isinstance(args, list | tuple) else args
+
+
+def test_a_host_that_told_no_initiator_is_said_before_anything_is_made(laid_out: LaidOut) -> None:
+    with pytest.raises(SiteError, match="gw1 has told no initiator name"):
+        laid_out(storage=KERNEL, initiators=False)
 
 
 def test_workers_and_master_are_told_from_one_source(laid_out: LaidOut) -> None:

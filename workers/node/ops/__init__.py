@@ -6,17 +6,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from workers.node.ops import domain, file, image, iso, null, report, tgt, vlan, vxlan
+from workers.node.ops import (
+    domain,
+    file,
+    golden,
+    image,
+    iso,
+    lio,
+    lvm,
+    null,
+    open_iscsi,
+    report,
+    tgt,
+    vlan,
+    vxlan,
+)
 from workers.node.ops.shape import Op
 
 OPS: dict[str, Op[Any, Any]] = {
     "vxlan": vxlan,
     "vlan": vlan,
     "file": file,
-    # "lvm": thin volumes and snapshot clones, for hosts with device-mapper
+    "lvm": lvm,
+    "golden": golden,
     "tgt": tgt,
-    # "lio": export by the kernel's own target
-    # "open_iscsi": the host logs in, where the hypervisor cannot
+    "lio": lio,
+    "open_iscsi": open_iscsi,
     "iso": iso,
     "domain": domain,
     "null": null,

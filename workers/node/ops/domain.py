@@ -78,7 +78,8 @@ class Args:
 class Seen:
     """`state` is virsh's word, None without a domain; `definition` what it was made from, None when not by us.
 
-    `disc` is the file in the running machine's CD drive, where it is to have one.
+    `disc` is the file in the running machine's CD drive, where it is to have one; `missing` are the host's devices
+    that are to be its disks and are not there.
     """
 
     uuid: str | None = None
@@ -90,6 +91,7 @@ class Seen:
     report: dict[str, Any] | None = None
     serial_file: FileSeen | None = None
     serial: str = ""
+    missing: tuple[str, ...] = ()
 
 
 def parse(raw: Mapping[str, Any], remit: Remit) -> Args:
@@ -135,6 +137,7 @@ def observe(args: Args, ask: Ask) -> Seen:
         reports.find_event(report, args.ready_event, args.edition) if args.ready_event else None,
         ask(Stat(args.serial_path)),
         ask(ReadTail(args.serial_path, SERIAL_TAIL)) or "",
+        tuple(device for device in args.definition.devices if ask(Stat(device)) is None),
     )
 
 
@@ -194,6 +197,11 @@ def find_disc(listed: str) -> str | None:
 
 def _plan_start(args: Args, seen: Seen) -> list[Command]:
     """The old report goes first: what counts is that the guest became ready after this start."""
+    if seen.missing:
+        raise Refused(
+            "busy",
+            f"{args.domain} is not started: {seen.missing[0]} is not there; the host must log in first",
+        )
     commands: list[Command] = []
     if seen.report_file is not None:
         commands.append(Remove(args.report_path))

@@ -3,7 +3,7 @@
 """An iSCSI export of one volume by tgtd: a target, LUN 1, a CHAP account, and the one initiator that may come.
 
 tgtd keeps nothing over a restart: what is gone is simply made again. A target is ours when its name is within the
-remit and it shows nothing but files of DIR/volumes.
+remit and it shows nothing but volumes of ours.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from workers.node import names
+from workers.node import names, thin
 from workers.node.protocol import Refused, Remit
 from workers.node.steps import Ask, Command, Exec, FileSeen, Output, Show, Stat, TgtAccount
 
@@ -23,19 +23,19 @@ _ADM = ("tgtadm", "--lld", "iscsi")
 
 @dataclass(frozen=True)
 class Args:
-    """`password` is the CHAP secret of `user`; `initiator` the address that may log in."""
+    """`path` is the volume's; `password` the CHAP secret of `user`; `initiator` the address that may log in."""
 
-    dir: str
     target: str
+    path: str
     volume: str
     initiator: str
     user: str
     password: str
 
     @property
-    def path(self) -> str:
-        """Where the volume is."""
-        return f"{self.dir}/volumes/{self.volume}.raw"
+    def ours(self) -> str:
+        """What the paths of our volumes begin with."""
+        return self.path.partition(names.key_of(self.volume))[0]
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,19 @@ class Seen:
 
 
 def parse(raw: Mapping[str, Any], remit: Remit) -> Args:
-    """Args from {"target","volume","initiator","user","password"}."""
-    target, volume, initiator, user, password = names.take(
-        raw, target=str, volume=str, initiator=str, user=str, password=str
+    """Args from {"target","volume","store","initiator","user","password"}; `store` is the volume's operation."""
+    target, volume, store, initiator, user, password = names.take(
+        raw, target=str, volume=str, store=str, initiator=str, user=str, password=str
     )
     names.target(target, remit)
     names.marked(volume, remit, "volume")
     names.marked(user, remit, "user")
     names.same_key(target.partition(":")[2], volume, user)
     address = names.address(initiator, "initiator")
-    return Args(remit.dir, target, volume, address, user, names.password(password))
+    if store not in ("file", "lvm"):
+        raise names.bad(f"store must be file or lvm, not {names.show(store)}")
+    path = thin.device(remit, volume) if store == "lvm" else f"{remit.dir}/volumes/{volume}.raw"
+    return Args(target, path, volume, address, user, names.password(password))
 
 
 def lock(args: Args) -> str:
@@ -198,10 +201,10 @@ def _wrong_luns(args: Args, target: Target) -> list[tuple[str, str]]:
 
 def _check_ours(args: Args, target: Target | None) -> None:
     for number, path in target.luns if target else ():
-        if not path.startswith(f"{args.dir}/volumes/"):
+        if not path.startswith(args.ours):
             raise Refused(
                 "not_ours",
-                f"target {args.target} shows {path} as LUN {number}, which is not below {args.dir}/volumes: "
+                f"target {args.target} shows {path} as LUN {number}, which is no volume of ours: "
                 "it was left alone",
             )
 

@@ -1,0 +1,113 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Which drivers a site has chosen, and what of each a host lacks; pure, from the helper's facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.settings import Settings
+
+Facts = Mapping[str, Any]
+# The programs of roles and drivers: name in the helper's facts -> Debian packages that bring it.
+PACKAGES = {
+    "virsh": "libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-block-extra",
+    "xorriso": "xorriso",
+    "tgtadm": "tgt",
+    "lvs": "lvm2 thin-provisioning-tools",
+    "targetctl": "targetcli-fb",
+    "iscsiadm": "open-iscsi",
+    "qemu-img": "qemu-utils",
+    "fai-diskimage": "fai-server fai-setup-storage",
+}
+GUEST_HOSTS = ("gateway", "compute")
+
+
+def _nothing(settings: Settings, facts: Facts) -> list[str]:
+    return []
+
+
+def _parent(settings: Settings, facts: Facts) -> list[str]:
+    parent = settings.network.parent
+    if parent in {link.get("name") for link in facts.get("links") or []}:
+        return []
+    return [f"there is no link {parent}, which network.parent names: set it to the trunk's"]
+
+
+def _pool(settings: Settings, facts: Facts) -> list[str]:
+    storage, pool = settings.storage, facts.get("pool") or {}
+    if not pool.get("error"):
+        full = max(pool.get("data_percent") or 0, pool.get("metadata_percent") or 0)
+        if full < storage.full_percent:
+            return []
+        return [f"thin pool {storage.volume_group}/{storage.thin_pool} is {full:g} % full: extend it"]
+    return [str(pool["error"])]
+
+
+def _initiator(settings: Settings, facts: Facts) -> list[str]:
+    if facts.get("initiator"):
+        return []
+    return ["/etc/iscsi/initiatorname.iscsi holds no initiator name: apt install open-iscsi writes one"]
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A driver: the roles whose hosts need it, its programs, kernel modules, and whatever else it asks for."""
+
+    kind: str
+    name: str
+    roles: tuple[str, ...]
+    tools: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    more: Callable[[Settings, Facts], list[str]] = _nothing
+
+    def lacks(self, settings: Settings, facts: Facts) -> list[str]:
+        """What a host with these facts misses for it, one sentence each."""
+        tools, modules = facts.get("tools") or {}, facts.get("modules") or {}
+        words = [
+            f"{tool} is missing: apt install {PACKAGES[tool]}" for tool in self.tools if not tools.get(tool)
+        ]
+        words += [
+            f"the kernel {facts.get('kernel')} has no module {module}: boot Debian's linux-image-amd64"
+            for module in self.modules
+            if not modules.get(module)
+        ]
+        return words or self.more(settings, facts)
+
+
+DRIVERS = (
+    Driver("network", "vlan", GUEST_HOSTS, (), ("8021q",), _parent),
+    Driver("network", "vxlan", GUEST_HOSTS),
+    Driver("volume", "file", ("storage",)),
+    Driver("volume", "lvm", ("storage",), ("lvs",), ("dm_thin_pool",), _pool),
+    Driver("export", "tgt", ("storage",), ("tgtadm",)),
+    Driver(
+        "export",
+        "lio",
+        ("storage",),
+        ("targetctl",),
+        ("target_core_mod", "target_core_iblock", "iscsi_target_mod"),
+    ),
+    Driver("attach", "qemu", GUEST_HOSTS, ("virsh",)),
+    Driver("attach", "open_iscsi", GUEST_HOSTS, ("iscsiadm",), ("iscsi_tcp",), _initiator),
+)
+
+
+def fitting(roles: Iterable[str], settings: Settings) -> list[tuple[Driver, bool]]:
+    """The drivers that concern a host of these roles, each with whether the site has chosen it."""
+    chosen = {
+        "network": settings.network.driver,
+        "volume": settings.storage.volume,
+        "export": settings.storage.export,
+        "attach": settings.storage.attach,
+    }
+    held = set(roles)
+    # Without disks there is nothing to keep, to export or to attach.
+    kinds = set(chosen) if settings.hypervisor != "null" else {"network"}
+    return [
+        (driver, driver.kind in kinds and chosen[driver.kind] == driver.name)
+        for driver in DRIVERS
+        if held & set(driver.roles)
+    ]
