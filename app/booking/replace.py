@@ -51,7 +51,8 @@ def move_off(
 
     Of the host `host_id`, or of all hosts. Each is a transaction of its own under the ledger lock, with an event in
     its history. What finds no room elsewhere keeps its slot and its place, and its history says why and what would
-    fit instead; it is tried again by the schedule pass. May be repeated at any time.
+    fit instead; it is tried again by the schedule pass. A counter-offer that would stand on such a host, or that was
+    made to a request that moves, is withdrawn. May be repeated at any time.
     """
     with database.reading() as session:
         found = trouble.misplaced(session, now, most, host_id=host_id)
