@@ -44,9 +44,10 @@ def check(
     now: datetime,
     *,
     replaces: int,
+    count_field: str = "node_count",
 ) -> None:
     """InvalidRequest, by field, where the reservation `replaces`, having become this, passes the ceilings of the
-    project; cluster providers may pass them.
+    project; cluster providers may pass them. Too many nodes are told as `count_field`.
 
     Called under the ledger lock, so that two requests at once do not both find the last of it.
     """
@@ -54,7 +55,8 @@ def check(
         return
     limits = ceilings(settings, session.get_one(Project, project_id))
     if limits != Quota():
-        quota.check(limits, _held(session, project_id, replaces), becomes, now, is_new=False)
+        held = _held(session, project_id, replaces)
+        quota.check(limits, held, becomes, now, is_new=False, count_field=count_field)
 
 
 def within(

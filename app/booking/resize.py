@@ -131,7 +131,16 @@ def _resize(
             number = sum(node.kind == "compute" and node.leaving_at is None for node in row.nodes)
             number += sum(map(len, found.new.values())) - len(found.going)
             wanted = Holding(number, Slot(row.start_at, row.end_at))
-            quota.check(session, settings, account, row.project_id, wanted, now, replaces=row.id)
+            quota.check(
+                session,
+                settings,
+                account,
+                row.project_id,
+                wanted,
+                now,
+                replaces=row.id,
+                count_field=field(next(iter(found.new))),
+            )
         added = _add(session, settings, row, found.new, now)
         for node in found.going:
             if row.state in UP:

@@ -4,113 +4,116 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from flask import render_template, request
 from flask.typing import ResponseReturnValue
+from wtforms import Form, StringField
 
 from app.booking import availability
 from app.booking.availability import Share
+from app.booking.request import check_hosts
 from app.domain.errors import InvalidRequest
+from app.domain.shape import Shape
 from app.domain.shape_input import validate_shape
 from app.domain.slot import Slot
 from app.web import visit
-from app.web.forms import moment, typed, whole_number
+from app.web.forms import moment, read_fields, typed, whole_number
+from app.web.group_form import SIZES, Group, place, read_groups, regrouped, suggested, typed_for
 
-SUGGESTED = {
-    "node_count": "2",
-    "vcpus": "1",
-    "memory_mib": "1024",
-    "disk_gib": "4",
-    "home_gib": "2",
-    "hours": "4",
-}
-LABELS = {
-    "node_count": "Compute nodes",
-    "vcpus": "vCPUs a node",
-    "memory_mib": "Memory a node, MiB",
-    "disk_gib": "Disk a node, GiB",
-    "home_gib": "Shared /home, GiB",
-    "hours": "For how many hours",
-}
-SIZES = ("vcpus", "memory_mib", "disk_gib")
+# What we suggest besides the groups.
+SUGGESTED = {"home_gib": "2", "hours": "4", "after": ""}
+# A link that says these by themselves asks about one group.
+OF_ONE_GROUP = ("node_count", *SIZES)
+
+
+class Question(Form):
+    """The questions as typed. The node groups stand beside them."""
+
+    hours = StringField("For how many hours")
+    after = StringField("Not before")
+    home_gib = StringField("Shared /home, GiB")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The three answers, and what to hand to the form for a new cluster."""
+    """The three answers, and what to hand to the form for a new cluster. `largest` is None where not even the smallest
+    cluster has room."""
 
     slot: Slot
     shares: list[Share]
     earliest: Slot | None
-    largest: int
+    largest: Shape | None
     earliest_fields: dict[str, str]
     largest_fields: dict[str, str]
 
 
 def ask() -> ResponseReturnValue:
     """Show the questions with what the address says; with any of it, also the answers."""
-    asked = (
-        SUGGESTED
-        | {"after": ""}
-        | {name: request.args[name] for name in (*SUGGESTED, "after") if name in request.args}
-    )
+    given = {
+        f"groups-0-{name}" if name in OF_ONE_GROUP else name: text for name, text in request.args.items()
+    }
+    groups, question = suggested(given), Question(data=SUGGESTED | given)
+    changed = regrouped(groups, given.get("do", ""))
     answer, wrong = None, dict[str, str]()
-    if request.args:
+    if given and changed is None:
         try:
-            answer = _answer(asked)
+            answer = _answer(question, groups)
         except InvalidRequest as why:
             wrong = dict(why.fields)
     page = render_template(
-        "availability.html", asked=asked, labels=LABELS, wrong=wrong, answer=answer, zone=visit.zone().key
+        "availability.html",
+        question=question,
+        groups=changed or groups,
+        place=partial(place, groups),
+        wrong=wrong,
+        answer=answer,
+        zone=visit.zone().key,
     )
     return page, 422 if wrong else 200
 
 
-def _answer(asked: Mapping[str, str]) -> Answer:
+def _answer(question: Question, groups: Sequence[Group]) -> Answer:
     site, now, zone = visit.site(), visit.now(), visit.zone()
     limits = availability.limits(site.settings)
-    numbers, wrong = _numbers(asked)
-    after = _after(asked["after"], now, limits.ahead, wrong)
-    hours = numbers.pop("hours", 0)
+    raw, wrong = read_groups(groups)
+    numbers, wrong_numbers = read_fields(question, {"hours": whole_number, "home_gib": whole_number})
+    wrong |= wrong_numbers
+    after = _after(question.after.data, now, limits.ahead, wrong)
+    hours = numbers.get("hours", 0)
+    assert isinstance(hours, int)
     most = int(limits.length / timedelta(hours=1))
     if "hours" not in wrong and not 1 <= hours <= most:
         wrong["hours"] = f"Ask for 1 to {most:,} hours."
+    asked: dict[str, object] = {"groups": raw, "home_gib": numbers.get("home_gib")}
     try:
-        shape = validate_shape(numbers, limits=limits)
+        shape = validate_shape(asked, limits=limits)
     except InvalidRequest as why:
         raise InvalidRequest({**why.fields, **wrong}) from why
     if wrong:
         raise InvalidRequest(wrong)
+    check_hosts(site.database, visit.me(), asked, shape)
     slot = Slot(after, after + timedelta(hours=hours))
     earliest = availability.earliest(site.database, site.settings, shape, slot.length, after, now=now)
-    largest = availability.largest(site.database, site.settings, shape, slot, now=now)
+    number = availability.largest(site.database, site.settings, shape, slot, now=now)
+    largest = shape.yielding.of(number) if number else None
 
-    def fields(found: Slot, number: int) -> dict[str, str]:
+    def fields(found: Slot, cluster: Shape) -> dict[str, str]:
         start = "" if found.start <= now else typed(found.start, zone)
-        sizes = {f"groups-0-{name}": asked[name] for name in SIZES} | {"groups-0-node_count": str(number)}
-        return sizes | {"start": start, "end": typed(found.end, zone), "home_gib": asked["home_gib"]}
+        when = {"start": start, "end": typed(found.end, zone), "home_gib": question.home_gib.data}
+        return when | typed_for(groups, cluster)
 
     return Answer(
         slot,
         availability.shares(site.database, site.settings, slot, now=now),
         earliest,
         largest,
-        fields(earliest, shape.most) if earliest else {},
+        fields(earliest, shape) if earliest else {},
         fields(slot, largest) if largest else {},
     )
-
-
-def _numbers(asked: Mapping[str, str]) -> tuple[dict[str, int], dict[str, str]]:
-    numbers, wrong = {}, {}
-    for name in SUGGESTED:
-        try:
-            numbers[name] = whole_number(asked[name])
-        except ValueError as why:
-            wrong[name] = str(why)
-    return numbers, wrong
 
 
 def _after(text: str, now: datetime, ahead: timedelta, wrong: dict[str, str]) -> datetime:

@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 from flask_wtf import FlaskForm
-from wtforms import PasswordField, StringField
+from wtforms import Form, PasswordField, StringField
 
 from app.domain.request import User
 
@@ -23,6 +23,20 @@ class LogIn(FlaskForm):
 
     name = StringField("Name")
     password = PasswordField("Password")
+
+
+def read_fields(
+    form: Form, readers: Mapping[str, Callable[[str], object]]
+) -> tuple[dict[str, object], dict[str, str]]:
+    """What could be read, and by field's name what could not."""
+    raw: dict[str, object] = {}
+    wrong: dict[str, str] = {}
+    for field, read in readers.items():
+        try:
+            raw[field] = read(form[field].data or "")
+        except ValueError as why:
+            wrong[form[field].name] = str(why)
+    return raw, wrong
 
 
 def seen_version(form: Mapping[str, str]) -> int:

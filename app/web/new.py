@@ -21,12 +21,11 @@ from app.domain.errors import InvalidRequest, NoRoom
 from app.domain.refusal import Alternative
 from app.domain.request import validate, validate_size
 from app.domain.roll import Roll, offered
-from app.domain.shape_input import USUAL
 from app.settings import Settings
 from app.web import visit
 from app.web.forms import typed
-from app.web.new_form import FIRST_GROUP, FIRST_HOME, NewReservation, groups_in, numbered, place, regrouped
-from app.web.words import POLICY_WORDS
+from app.web.group_form import groups_in, place, regrouped, suggested, typed_for
+from app.web.new_form import NewReservation
 
 ROLLS = Path(__file__).parents[2] / "rolls"
 # Long enough to try things out; people change it anyway.
@@ -105,12 +104,10 @@ def _together(unread: dict[str, str], check: Callable[[], object]) -> InvalidReq
 def _first(rolls: tuple[Roll, ...]) -> NewReservation:
     """The form as one first sees it: our suggestions, and over them what the address says."""
     end = (visit.now() + FIRST_LENGTH + timedelta(minutes=59)).replace(minute=0, second=0)
-    fields = FIRST_HOME | {"end": typed(end, visit.zone())}
+    fields = {"home_gib": "2", "end": typed(end, visit.zone())}
     fields |= {name: request.args[name] for name in PREFILLED if name in request.args}
-    groups = numbered(
-        FIRST_GROUP | {k: v for k, v in group.data.items() if v} for group in groups_in(request.args)
-    )
     chosen = [roll.name for roll in rolls]
+    groups = suggested(request.args)
     return NewReservation(groups, formdata=None, token=secrets.token_urlsafe(16), rolls=chosen, **fields)
 
 
@@ -119,13 +116,8 @@ def _instead(form: NewReservation, offer: Alternative) -> tuple[Alternative, lis
     changed = {"end": typed(offer.slot.end, visit.zone())}
     if offer.kind == "later":
         changed["start"] = typed(offer.slot.start, visit.zone())
-    for group, fits in zip(form.groups, offer.shape.groups, strict=True):
-        if offer.kind == "smaller":
-            changed[group.node_count.name] = str(fits.most)
-            if int(group.least.data or 0) >= fits.most:
-                changed[group.least.name] = ""
-            if group.node_names.data:
-                changed[group.node_names.name] = " ".join(fits.node_names)
+    if offer.kind == "smaller":
+        changed |= typed_for(form.groups, offer.shape)
     return offer, [(name, changed.get(name, value)) for name, value in form.typed()]
 
 
@@ -151,7 +143,4 @@ def _page(
         zone=zone.key,
         now=visit.now(),
         booking=settings.booking,
-        most_groups=USUAL.groups,
-        policies=list(POLICY_WORDS.items()),
-        names_hosts=visit.me().role == "cluster_provider",
     )

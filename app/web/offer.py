@@ -18,10 +18,9 @@ from app.domain.refusal import Alternative
 from app.domain.roll import Roll
 from app.web import reservation, visit
 from app.web.forms import seen_version, typed
+from app.web.group_form import groups_in, place
 from app.web.new import offered_rolls
-from app.web.new_form import groups_in, place
 from app.web.offer_form import CounterOffer, groups_of
-from app.web.words import POLICY_WORDS
 
 
 def ask(reservation_id: int) -> ResponseReturnValue:
@@ -122,7 +121,6 @@ def _page(
         form=form,
         groups=zip(row.groups, form.groups, strict=True),
         place=partial(place, form.groups),
-        policies=list(POLICY_WORDS.items()),
         wrong=wrong or {},
         no_room=no_room,
         instead=[_instead(one) for one in no_room.alternatives] if no_room else [],

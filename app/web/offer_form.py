@@ -13,8 +13,8 @@ from wtforms import SelectMultipleField, StringField, TextAreaField
 
 from app.domain.offer import Terms
 from app.domain.shape import NodeGroup
-from app.web.forms import moment, typed, whole_number
-from app.web.new_form import Group, numbered, read_fields
+from app.web.forms import moment, read_fields, typed, whole_number
+from app.web.group_form import Group, numbered
 
 
 class CounterOffer(FlaskForm):

@@ -33,7 +33,7 @@ def ask(reservation_id: int) -> ResponseReturnValue:
                 flash("The nodes come and go as asked for; the steps below show how far that is.")
                 return redirect(url_for("reservation.detail", reservation_id=row.id), 303)
         except InvalidRequest as why:
-            wrong, status = dict(why.fields), 422
+            wrong, found, status = dict(why.fields), None, 422
         except NoRoom as why:
             no_room, found, status = why, None, 409
         except Conflict as why:

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from app.db import pass_run
 from app.domain.refusal import Difference
+from app.domain.shape_input import USUAL
 from app.web import visit, words
 from app.web.steps import Standing
 
@@ -36,6 +37,7 @@ def register(app: Flask) -> None:
     app.add_template_filter(badge, "badge")
     app.add_template_global(asset, "asset")
     app.add_template_global(alarm, "alarm")
+    app.jinja_env.globals.update(policies=list(words.POLICY_WORDS.items()), most_groups=USUAL.groups)
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
 

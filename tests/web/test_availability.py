@@ -10,10 +10,14 @@ from datetime import UTC, datetime, timedelta
 
 from app.db.reservation import Reservation
 from app.domain.slot import Slot
+from tests.browse import form_fields
 from tests.factories import book_now
 from tests.web.conftest import Site
 from tests.web.test_new import count, filled
 
+NEW = "/reservations/new"
+NAMED = {name: filled()[name] for name in ("name", "users", "rolls")}
+BIG = {"groups-1-name": "big", "groups-1-node_count": "1", "groups-1-vcpus": "2", "groups-1-disk_gib": "8"}
 LARGE = {"node_count": "2", "memory_mib": "16000"}
 
 
@@ -88,7 +92,7 @@ def test_what_cannot_be_read_is_told_at_its_field(site: Site) -> None:
         "/availability?hours=NaN&vcpus=-1&memory_mib=9999999999&after=2026-02-30T10:00"
     )
     assert answer.status_code == 422
-    for field in ("hours", "vcpus", "memory_mib", "after"):
+    for field in ("hours", "groups-0-vcpus", "groups-0-memory_mib", "after"):
         assert f'id="{field}-error"' in answer.text
     assert site.visitor("anna").get("/availability?hours=0&node_count=0").status_code == 422
 
@@ -97,3 +101,45 @@ def test_without_questions_it_only_asks(site: Site) -> None:
     page = site.visitor("anna").get("/availability")
     assert page.status_code == 200
     assert "Earliest slot" not in page.text
+
+
+def test_several_groups_are_asked_about_and_their_links_fill_in_the_form(site: Site) -> None:
+    visitor = site.visitor("anna")
+    asked = {"groups-0-node_count": "1", "groups-0-memory_mib": "512", "home_gib": "7", "hours": "2"} | BIG
+    asked |= {"groups-1-memory_mib": "15000", "groups-1-node_count": "3", "groups-1-node_names": "x y z"}
+    page = visitor.get("/availability", params=asked)
+    assert "There is none as far ahead as one may book." in page.text
+    link = re.findall(r'href="([^"]*)">Book 1 of node and 2 of big in this slot', page.text)
+    shown = form_fields(visitor.get(html.unescape(link[0])).text, NEW)
+    assert (shown["groups-1-node_count"], shown["groups-1-node_names"]) == (["2"], ["x y"])
+    assert (shown["groups-1-name"], shown["home_gib"]) == (["big"], ["7"])
+    booked = visitor.session.post(site.base + NEW, data=filled() | shown | NAMED, timeout=30)
+    assert re.fullmatch(rf"{site.base}/reservations/\d+", booked.url), booked.text
+    fitting = visitor.get(
+        "/availability", params=asked | {"groups-1-node_count": "1", "groups-1-node_names": ""}
+    )
+    assert "Book this slot" in fitting.text
+
+
+def test_a_group_is_added_to_the_question_by_a_button(sqlite_site: Site) -> None:
+    visitor = sqlite_site.visitor("anna")
+    page = visitor.get("/availability", params={"do": "add", "groups-0-vcpus": "many", "hours": "9"})
+    assert page.status_code == 200
+    assert "Earliest slot" not in page.text
+    shown = form_fields(page.text, "/availability")
+    assert (shown["groups-0-vcpus"], shown["groups-1-vcpus"], shown["hours"]) == (["many"], ["many"], ["9"])
+    wrong = visitor.get("/availability", params={name: values[0] for name, values in shown.items()})
+    assert wrong.status_code == 422
+    assert 'href="#groups-1-vcpus">Group 2, vCPUs a node: Give a whole number' in wrong.text
+    less = visitor.get(
+        "/availability", params={name: values[0] for name, values in shown.items()} | {"do": "remove-0"}
+    )
+    assert "Group 1" not in less.text
+
+
+def test_a_question_about_a_host_by_name_is_the_cluster_provider_s(sqlite_site: Site) -> None:
+    pinned = "/availability?groups-0-pin=c1"
+    refused = sqlite_site.visitor("anna").get(pinned)
+    assert refused.status_code == 422
+    assert "Only a cluster provider names hosts" in refused.text
+    assert "Earliest slot" in sqlite_site.visitor("carla").get(pinned).text

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.booking import decide
+from app.booking import decide, project
 from app.db.reservation import Reservation
 from app.settings import Settings
 from tests.browse import hidden_fields
@@ -40,6 +40,17 @@ def test_exactly_what_goes_is_listed(site: Site):
     assert "node1 on" in page
     assert "4 GiB on st1" in page
     assert "node2 on" not in page
+
+
+def test_more_nodes_than_the_project_may_have_are_told_at_their_field(sqlite_site: Site):
+    number = book_now(sqlite_site.database, sqlite_site.accounts["anna"])
+    project.set_ceilings(sqlite_site.database, "anna", {"nodes": 3}, by="test", now=NOW)
+    path = f"/reservations/{number}/resize"
+    answer = sqlite_site.visitor("anna").post(path, {"count_node": "4", "confirmed": "yes"})
+    assert answer.status_code == 422
+    assert '<a href="#count_node">Your project may have 3 compute nodes at once' in answer.text
+    assert 'id="count_node-error"' in answer.text
+    assert len(names(sqlite_site, number)) == 3
 
 
 @pytest.mark.parametrize(
