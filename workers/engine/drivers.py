@@ -90,7 +90,7 @@ DRIVERS = (
         ("targetctl",),
         ("target_core_mod", "target_core_iblock", "iscsi_target_mod"),
     ),
-    Driver("attach", "qemu", GUEST_HOSTS, ("virsh",)),
+    Driver("attach", "qemu", GUEST_HOSTS),  # by libvirt, which their roles ask for
     Driver("attach", "open_iscsi", GUEST_HOSTS, ("iscsiadm",), ("iscsi_tcp",), _initiator),
 )
 
