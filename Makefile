@@ -16,10 +16,10 @@ FAST := $(wildcard tests/unit tests/ops tests/property tests/repo)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv setup lab-setup check format-check lint types imports fast docs test demo demo-down format lock clean
+.PHONY: help venv setup lab-setup check format-check lint types imports fast docs test test-machines demo demo-down format lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(VENV)/.ready ## make the virtual environment .venv from the lock file
 
@@ -58,7 +58,10 @@ docs: venv
 	@$(BIN)/sphinx-build -q -W --keep-going -d .cache/doctrees -b html docs docs/_build/html
 
 test: setup venv format-check lint types imports docs ## everything, on SQLite and PostgreSQL, with the lab's hosts
-	@$(AS_ROOT) $(BIN)/pytest -o cache_dir=.cache/pytest-root
+	@$(AS_ROOT) $(BIN)/pytest -o cache_dir=.cache/pytest-root --ignore=tests/machines
+
+test-machines: setup venv ## the tests on machine hosts: 802.1Q, LVM, Xen on kernels that have them
+	@$(AS_ROOT) $(BIN)/pytest -o cache_dir=.cache/pytest-root tests/machines
 
 lab-setup:
 	@.ci/setup .ci/packages.txt lab/packages.txt

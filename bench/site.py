@@ -28,7 +28,6 @@ from bench import processes
 from lab import site as sites
 from lab import traces
 from lab.browser import Person
-from lab.plan import HOSTS
 from lab.run import LabError, run
 from lab.site import LEASEHOLD, ROOT, Site
 
@@ -153,5 +152,5 @@ def _await_answer(address: str, process: subprocess.Popen[bytes]) -> None:
 def host_cpu() -> float:
     """Seconds of CPU that the hosts of the lab have used: daemons, logins, helpers, guests."""
     the_lab = lab.lab(LAB)
-    first = [traces.first_process(the_lab, host.name) for host in HOSTS]
+    first = [traces.first_process(the_lab, host.name) for host in the_lab.hosts]
     return sum(processes.cpu(processes.of_namespace(pid)) for pid in first if pid)

@@ -6,7 +6,8 @@ All functions take the lab's name, and where it matters the host's. docs/lab.rst
 """
 
 from lab.fault import change_host_key, cut, fill, join, reboot, start_host, stop_host, unfill
-from lab.host import enter, on, ssh
+from lab.host import enter, on
+from lab.keys import ssh
 from lab.lifecycle import down, status, up
 from lab.plan import lab
 from lab.run import LabError

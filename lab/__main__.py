@@ -34,10 +34,13 @@ def _parser() -> argparse.ArgumentParser:
         (_snapshot, "print as JSON what is on the hosts now"),
     ):
         command = commands.add_parser(act.__name__[1:], help=text, description=text)
-        command.add_argument("--name", default="demo", choices=sorted(plan.NUMBERS), metavar="NAME")
+        command.add_argument("--name", default="demo", choices=sorted(plan.LABS), metavar="NAME")
         command.set_defaults(act=act)
         if act is _up:
             command.add_argument("--fresh", action="store_true", help="take down what is there first")
+            command.add_argument(
+                "hosts", nargs="*", metavar="HOST", help="these alone; all, where none is named"
+            )
         if act is _exec:
             command.add_argument("host")
             command.add_argument("command", nargs="+")
@@ -45,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(arguments: argparse.Namespace) -> int:
-    described = lifecycle.up(arguments.name, fresh=arguments.fresh)
+    described = lifecycle.up(arguments.name, fresh=arguments.fresh, only=arguments.hosts)
     for host in described["hosts"]:
         print(f"{host['name']:4} {host['address']:14} {', '.join(host['roles'])}")
     print(f"lab {arguments.name}: up; told in {described['state_dir']}/lab.json", file=sys.stderr)
@@ -67,7 +70,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _exec(arguments: argparse.Namespace) -> int:
     lab = plan.lab(arguments.name)
-    argv = [*hosts.enter(lab, lab.host(arguments.host)), *arguments.command]
+    argv = hosts.enter(lab, lab.host(arguments.host), arguments.command)
     os.execvp(argv[0], argv)  # noqa: S606  # an argv list, as everywhere
 
 

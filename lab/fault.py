@@ -7,7 +7,7 @@ import time
 from typing import Literal
 
 from lab import host as hosts
-from lab import lifecycle, network, plan, traces
+from lab import keys, lifecycle, network, plan, traces
 from lab.plan import HOST_DIR, Host, Lab
 from lab.run import LabError
 
@@ -31,7 +31,7 @@ def stop_host(name: str, host: str, how: Literal["freeze", "off"] = "freeze") ->
     raise LabError(f"{name} {host}: does not freeze: {moving}")
 
 
-def start_host(name: str, host: str, within_s: float = 60) -> None:
+def start_host(name: str, host: str, within_s: float | None = None) -> None:
     """Undo stop_host: thaw what is frozen, start what is off (with its disk, a new boot id, and none of the
     links, targets and running guests it had), and wait until its daemons answer."""
     lab, it = _at(name, host)
@@ -60,14 +60,16 @@ def join(name: str, host: str) -> None:
 
 
 def change_host_key(name: str, host: str) -> str:
-    """Give the host's sshd another key and return its public line; lab.json and known_hosts follow.
+    """Give a namespace host's sshd another key and return its public line; lab.json and known_hosts follow.
 
     Doing it a second time puts the first key back.
     """
     lab, it = _at(name, host)
+    if it.kind != "namespace":
+        raise LabError(f"{name} {host}: is a machine host, which has its key on its own disk")
     folder = lab.folder(it) / "etc-ssh"
     now, other = folder / "ssh_host_ed25519_key", folder / "other_ed25519_key"
-    hosts.make_key(other, host)
+    keys.make_key(other, host)
     for suffix in ("", ".pub"):
         one, two, between = (folder / f"{path.name}{suffix}" for path in (now, other, folder / "between"))
         one.replace(between)
@@ -77,7 +79,7 @@ def change_host_key(name: str, host: str) -> str:
     hosts.on(lab, it, ["sh", "-c", "kill -HUP $(cat /run/sshd.pid)"])
     lifecycle.describe(lab)
     lifecycle.wait(lab, (it,))
-    return hosts.host_key(lab, it)
+    return keys.host_key(lab, it)
 
 
 def fill(name: str, host: str, free_mib: int) -> None:

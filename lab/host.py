@@ -1,186 +1,56 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One host of the lab: its files, its start and its end, and commands inside its namespaces."""
+"""One host of the lab, whatever its kind: its start and its end, commands on it, and whether it answers.
 
-import json
-import os
-import select
+A kind is a module with the same functions; namespace.py is the one to read first.
+"""
+
 import subprocess
-import sys
-import uuid
-from pathlib import Path
-from typing import Any
 
-from lab import network, traces
-from lab.plan import HOST_DIR, HOSTS, IMAGE_CACHE, STATE, Host, Lab
+from lab import machine_host, namespace, traces
+from lab.keys import ssh
+from lab.plan import Host, Lab
 from lab.run import LabError, run
 
-HOLDER = Path(__file__).with_name("holder.py")
-# Debian's own: the folder of another one (under /root, say) may be out of sight on the host.
-PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-# Folders of the host that live over a restart: name below its own folder -> where it is mounted, mode.
-FOLDERS = {
-    "leasehold": (str(HOST_DIR), 0o700),
-    # All of it: what root's shell does at a login here (and the locks it takes) is no business of a host.
-    "root": ("/root", 0o700),
-    "etc-ssh": ("/etc/ssh", 0o755),
-    "etc-libvirt": ("/etc/libvirt", 0o755),
-    "lib-libvirt": ("/var/lib/libvirt", 0o755),
-    "cache-libvirt": ("/var/cache/libvirt", 0o755),
-    "log": ("/var/log", 0o755),
-    "tmp": ("/tmp", 0o1777),
-    "var-tmp": ("/var/tmp", 0o1777),
-}
-FILES = {
-    "hostname": "/etc/hostname",
-    "hosts": "/etc/hosts",
-    "machine-id": "/etc/machine-id",
-    "resolv.conf": "/etc/resolv.conf",
-    "shadow": "/etc/shadow",
-}
-# Made anew at each start on the host's own /run, with their modes.
-RUN_FOLDERS = {"/run/lock": 0o1777, "/run/sshd": 0o755, "/run/libvirt": 0o755, "/run/tgtd": 0o755}
-
-QEMU_CONF = """user = "root"
-group = "root"
-security_driver = "none"
-cgroup_controllers = [ ]
-namespaces = [ ]
-stdio_handler = "file"
-"""
-
-LIBVIRTD_CONF = """host_uuid = "{host_uuid}"
-unix_sock_group = "root"
-unix_sock_ro_perms = "0700"
-unix_sock_rw_perms = "0700"
-auth_unix_ro = "none"
-auth_unix_rw = "none"
-log_outputs = "2:stderr"
-"""
-
-SSHD_CONF = """Port 22
-ListenAddress {address}
-HostKey /etc/ssh/ssh_host_ed25519_key
-AuthorizedKeysFile .ssh/authorized_keys
-PermitRootLogin prohibit-password
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-UsePAM no
-UseDNS no
-PrintMotd no
-MaxStartups 100:30:200
-MaxSessions 100
-PidFile /run/sshd.pid
-Subsystem sftp internal-sftp
-"""
-# A test that offers wrong keys must not lock the manager out; OpenSSH before 9.8 does not know this word.
-SSHD_LENIENT = "PerSourcePenalties no\n"
+KINDS = {"namespace": namespace, "machine": machine_host}
+# A login takes seconds where every instruction of a machine is translated.
+PATIENCE_S = {"namespace": 10, "machine": 60}
 
 
 def mount_points() -> dict[str, bool]:
-    """Where hosts mount something of their own: path -> whether it is a file."""
-    return {target: False for target, _ in FOLDERS.values()} | dict.fromkeys(FILES.values(), True)
+    """Where hosts mount something of their own on this machine: path -> whether it is a file."""
+    return namespace.mount_points()
 
 
 def write_files(lab: Lab, host: Host, nameservers: list[str]) -> None:
     """Write what the host needs to start; what it has already (keys, volumes) stays."""
-    own = lab.folder(host)
-    for name, (_, mode) in FOLDERS.items():
-        (own / name).mkdir(parents=True, exist_ok=True)
-        (own / name).chmod(mode)
-    everybody = "".join(f"{lab.address(other)} {other.name}\n" for other in HOSTS)
-    host_uuid = uuid.uuid5(uuid.NAMESPACE_DNS, f"{host.name}.{lab.mark}")
-    texts = {
-        "hostname": f"{host.name}\n",
-        "hosts": f"127.0.0.1 localhost\n::1 localhost\n{everybody}",
-        "machine-id": f"{host_uuid.hex}\n",
-        "resolv.conf": "".join(f"nameserver {server}\n" for server in nameservers),
-        # sshd without PAM refuses a root whose password is locked by "!"; "*" is merely no password.
-        "shadow": "root:*:20000:0:99999:7:::\n",
-        "etc-ssh/sshd_config": SSHD_CONF.format(address=lab.address(host)) + _lenient(),
-        "etc-libvirt/libvirtd.conf": LIBVIRTD_CONF.format(host_uuid=host_uuid),
-        "etc-libvirt/qemu.conf": QEMU_CONF,
-        "etc-libvirt/libvirt.conf": 'uri_default = "qemu:///system"\n',
-    }
-    for name, text in texts.items():
-        (own / name).write_text(text)
-    (own / "shadow").chmod(0o600)
-    make_key(own / "etc-ssh" / "ssh_host_ed25519_key", host.name)
-    if "builder" in host.roles:
-        (own / "leasehold" / "images").mkdir(exist_ok=True)
-    (own / "root" / ".ssh").mkdir(mode=0o700, exist_ok=True)
-    authorized = own / "root" / ".ssh" / "authorized_keys"
-    if not authorized.exists():
-        authorized.write_text(lab.operator_key.with_suffix(".pub").read_text())
-        authorized.chmod(0o600)
-
-
-def make_key(path: Path, comment: str) -> None:
-    """Make an ed25519 key pair without a passphrase, unless there is one."""
-    public = path.with_suffix(".pub")
-    if path.exists() and public.exists():
-        return
-    fresh = path.with_name(f"{path.name}.new")
-    for left in (fresh, fresh.with_name(f"{fresh.name}.pub")):
-        left.unlink(missing_ok=True)
-    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(fresh)])
-    fresh.with_name(f"{fresh.name}.pub").replace(public)
-    fresh.replace(path)
-
-
-def host_key(lab: Lab, host: Host) -> str:
-    """The host's public key as known_hosts has it: type and key, no comment."""
-    words = (lab.folder(host) / "etc-ssh" / "ssh_host_ed25519_key.pub").read_text().split()
-    return " ".join(words[:2])
+    KINDS[host.kind].write_files(lab, host, nameservers)
 
 
 def boot(lab: Lab, host: Host) -> None:
-    """Start a host that is off: fresh namespaces and links, its first process, its daemons.
-
-    Returns when the daemons are started, which is before they answer. LabError with the reason otherwise.
-    """
-    network.remove_namespace(lab.netns(host))
-    network.ip("link", "del", host.name, netns=lab.switch, check=False)
-    network.ip("link", "del", f"{host.name}-public", netns=lab.switch, check=False)
-    network.cable(lab, host)
-    (lab.folder(host) / "boot_id").write_text(f"{uuid.uuid4()}\n")
-    # With setsid --fork the host is nobody's child: it outlives this process, and leaves it no zombie.
-    argv = ["setsid", "--fork", "nsenter", f"--net={network.NETNS / lab.netns(host)}"]
-    argv += ["unshare", "--mount", "--propagation", "unchanged", "--uts", "--ipc", "--pid", "--fork"]
-    argv += [PYTHON, "-I", "-S", str(HOLDER)]
-    with subprocess.Popen(
-        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as starter:
-        assert starter.stdin is not None
-        assert starter.stdout is not None
-        starter.stdin.write(json.dumps(_order(lab, host)))
-        starter.stdin.close()
-        is_heard, _, _ = select.select([starter.stdout], [], [], 30)
-        answer = starter.stdout.readline().strip() if is_heard else "no answer in 30 s"
-    if answer != "ready":
+    """Start a host that is off. Returns before its daemons answer. LabError with the reason otherwise."""
+    try:
+        KINDS[host.kind].boot(lab, host)
+    except LabError:
         halt(lab, host)
-        raise LabError(f"{lab.name} {host.name}: did not start: {answer}")
+        raise
 
 
 def halt(lab: Lab, host: Host) -> None:
     """Take the power from a host: all its processes die, its links and its /run are gone, its disk stays."""
-    traces.kill(lab, host.name)
-    network.remove_namespace(lab.netns(host))
+    KINDS[host.kind].halt(lab, host)
 
 
-def enter(lab: Lab, host: Host) -> list[str]:
-    """The argv to put before a command to run it inside the host's namespaces; LabError if it is off."""
-    pid = traces.first_process(lab, host.name)
-    if pid is None:
+def is_running(lab: Lab, host: Host) -> bool:
+    """Whether it is on and has all that it was started with."""
+    return KINDS[host.kind].is_running(lab, host)
+
+
+def enter(lab: Lab, host: Host, argv: list[str]) -> list[str]:
+    """The argv that runs `argv` on the host as root; LabError if the host is off."""
+    if traces.first_process(lab, host.name) is None:
         raise LabError(f"{lab.name} {host.name}: is off; run: python -m lab up --name {lab.name}")
-    # The root as well: in a chroot, a mount namespace's own root is the machine's.
-    return [
-        *("nsenter", "--target", str(pid), "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd"),
-        *("env", "-i", f"PATH={PATH}", "HOME=/root", "USER=root", "LANG=C.UTF-8"),
-        f"TERM={os.environ.get('TERM', 'dumb')}",
-    ]
+    return KINDS[host.kind].inside(lab, host, argv)
 
 
 def on(
@@ -192,34 +62,26 @@ def on(
     text: str | None = None,
     check: bool = True,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command inside the host's namespaces, as lab.run.run does on the machine."""
+    """Run a command on the host, as lab.run.run does on the machine."""
     called = f"{lab.name} {host.name}: {' '.join(argv)}"
-    return run([*enter(lab, host), *argv], timeout_s=timeout_s, text=text, check=check, called=called)
+    return run(enter(lab, host, argv), timeout_s=timeout_s, text=text, check=check, called=called)
 
 
-def ssh(lab: Lab, host: Host) -> list[str]:
-    """The argv of an SSH login to the host by the operator's key, with the host's key pinned."""
-    options = {
-        "UserKnownHostsFile": str(lab.known_hosts),
-        "GlobalKnownHostsFile": "/dev/null",
-        "StrictHostKeyChecking": "yes",
-        "IdentitiesOnly": "yes",
-        "BatchMode": "yes",
-        "ConnectTimeout": "5",
-    }
-    words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    return ["ssh", "-F", "none", "-i", str(lab.operator_key), *words, f"root@{lab.address(host)}"]
+def console_tail(lab: Lab, host: Host) -> str:
+    """The end of what a machine host said while it booted; nothing for other hosts."""
+    return machine_host.console_tail(lab, host) if host.kind == "machine" else ""
 
 
 def answers(lab: Lab, host: Host) -> dict[str, str]:
     """Ask each daemon of the host: daemon -> "" when it answers, else what is wrong."""
-    login = ssh(lab, host)
+    login, patience_s = ssh(lab, host), PATIENCE_S[host.kind]
     asks = {
-        "sshd": lambda: run([*login, "true"], timeout_s=10, called=f"ssh {login[-1]}"),
-        "libvirtd": lambda: on(lab, host, ["virsh", "-q", "hostname"], timeout_s=10),
+        "sshd": lambda: run([*login, "true"], timeout_s=patience_s, called=f"ssh {login[-1]}"),
+        "libvirtd": lambda: on(lab, host, ["virsh", "-q", "hostname"], timeout_s=patience_s),
         "tgtd": lambda: on(
-            lab, host, ["tgtadm", "--lld", "iscsi", "--op", "show", "--mode", "sys"], timeout_s=10
+            lab, host, ["tgtadm", "--lld", "iscsi", "--op", "show", "--mode", "sys"], timeout_s=patience_s
         ),
+        "xen": lambda: on(lab, host, ["virsh", "-q", "list"], timeout_s=patience_s),
     }
     wrong = {}
     for daemon in host.daemons:
@@ -229,49 +91,3 @@ def answers(lab: Lab, host: Host) -> dict[str, str]:
         except LabError as error:
             wrong[daemon] = str(error)
     return wrong
-
-
-def _order(lab: Lab, host: Host) -> dict[str, Any]:
-    """What lab/holder.py is told to arrange. /run comes first, the lab's own state is hidden last."""
-    own = lab.folder(host)
-    mounts: list[dict[str, Any]] = [
-        {"type": "proc", "target": "/proc"},
-        {"type": "sysfs", "target": "/sys"},
-        {"type": "tmpfs", "target": "/run", "options": "mode=755,nosuid,nodev"},
-        {"type": "tmpfs", "target": "/dev/shm", "options": "mode=1777,nosuid,nodev"},
-    ]
-    mounts += [
-        {"type": "bind", "source": str(own / name), "target": target} for name, (target, _) in FOLDERS.items()
-    ]
-    files = {**FILES, "boot_id": "/proc/sys/kernel/random/boot_id"}
-    mounts += [
-        {"type": "bind", "source": str(own / name), "target": target, "file": True}
-        for name, target in files.items()
-    ]
-    # What the machine's root has there is no part of the host, and each login would run it.
-    mounts += [
-        {"type": "bind", "source": "/dev/null", "target": str(path), "file": True}
-        for path in (Path("/root/.bashrc"), Path("/root/.profile"))
-        if path.exists()
-    ]
-    if "builder" in host.roles:
-        mounts.append({"type": "bind", "source": str(IMAGE_CACHE), "target": str(HOST_DIR / "images")})
-    mounts.append({"type": "tmpfs", "target": str(STATE), "options": "mode=700,size=4k,ro"})
-    daemons = {
-        "sshd": ["/usr/sbin/sshd", "-D", "-e", "-f", "/etc/ssh/sshd_config"],
-        "libvirtd": ["/usr/sbin/libvirtd", "--config", "/etc/libvirt/libvirtd.conf"],
-        "tgtd": ["/usr/sbin/tgtd", "-f", "--iscsi", f"portal={lab.address(host)}:3260"],
-    }
-    return {
-        "mark": lab.netns(host),
-        "hostname": host.name,
-        "mounts": mounts,
-        "folders": {**RUN_FOLDERS, "/var/log/libvirt": 0o755},
-        "daemons": [{"argv": daemons[name], "log": f"/var/log/{name}.log"} for name in host.daemons],
-    }
-
-
-def _lenient() -> str:
-    """The line about penalties if this machine's sshd knows it; asked in the test mode that needs no key."""
-    asked = run(["/usr/sbin/sshd", "-G", "-f", "/dev/null", "-o", SSHD_LENIENT.strip()], check=False)
-    return SSHD_LENIENT if asked.returncode == 0 else ""

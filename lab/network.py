@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The lab's cables: a switch namespace with two bridges, the machine on both, NAT to the outside."""
+"""The lab's cables: a switch namespace with three bridges, the machine on two of them, NAT to the outside."""
 
 import json
 from pathlib import Path
 
-from lab.plan import PUBLIC_BRIDGE, Host, Lab
+from lab.plan import BRIDGES, PUBLIC_BRIDGE, Host, Lab
 from lab.run import LabError, run
 
 NETNS = Path("/run/netns")
@@ -34,7 +34,7 @@ def has_switch(lab: Lab) -> bool:
     """Whether switch and the machine's cables to it are there."""
     return (
         is_namespace(lab.switch)
-        and {"underlay", "public", "m-underlay", "m-public"} <= links(lab.switch)
+        and {*BRIDGES, "m-underlay", "m-public"} <= links(lab.switch)
         and set(lab.machine_links) <= links()
     )
 
@@ -42,9 +42,10 @@ def has_switch(lab: Lab) -> bool:
 def make_switch(lab: Lab) -> None:
     """Make the switch and lay the machine's cables to it; nothing of it may be there."""
     _make_namespace(lab.switch)
-    for bridge, (machine_end, address) in zip(("underlay", "public"), lab.machine_links.items(), strict=True):
+    for bridge in BRIDGES:
         ip("link", "add", bridge, "type", "bridge", "mcast_snooping", "0", netns=lab.switch)
         ip("link", "set", bridge, "up", netns=lab.switch)
+    for bridge, (machine_end, address) in zip(("underlay", "public"), lab.machine_links.items(), strict=True):
         port = f"m-{bridge}"
         ip("link", "add", machine_end, "type", "veth", "peer", "name", port, "netns", lab.switch)
         ip("link", "set", port, "master", bridge, "up", netns=lab.switch)
@@ -53,19 +54,39 @@ def make_switch(lab: Lab) -> None:
 
 
 def cable(lab: Lab, host: Host) -> None:
-    """Make the host's namespace with its links: eth0 on the underlay; a gateway also has the public bridge
+    """Make a namespace host's namespace with its links: eth0 on the underlay; a gateway also has the public bridge
     over eth1. Nothing of it may be there."""
     netns = lab.netns(host)
     _make_namespace(netns)
-    _plug(lab, host.name, "underlay", netns, "eth0", f"02:00:5e:{lab.number:02x}:00:{host.number:02x}")
+    _plug(lab, host.name, "underlay", netns, "eth0", lab.mac(host, "underlay"))
     ip("addr", "add", f"{lab.address(host)}/24", "dev", "eth0", netns=netns)
     ip("route", "add", "default", "via", f"{lab.underlay}.1", netns=netns)
     if "gateway" in host.roles:
-        mac = f"02:00:5e:{lab.number:02x}:01:{host.number:02x}"
-        _plug(lab, f"{host.name}-public", "public", netns, "eth1", mac)
+        _plug(lab, f"{host.name}-public", "public", netns, "eth1", lab.mac(host, "public"))
         ip("link", "add", PUBLIC_BRIDGE, "type", "bridge", "mcast_snooping", "0", netns=netns)
         ip("link", "set", "eth1", "master", PUBLIC_BRIDGE, netns=netns)
         ip("link", "set", PUBLIC_BRIDGE, "up", netns=netns)
+
+
+def plug_taps(lab: Lab, host: Host) -> list[tuple[str, str]]:
+    """Plug a machine host into the switch: (tap there, MAC address) of its cards eth0 on the underlay, eth1 on the
+    trunk and, for a gateway, eth2 on the public bridge. Nothing of it may be there."""
+    plugged = []
+    for bridge in ("underlay", "trunk", *(("public",) if "gateway" in host.roles else ())):
+        tap = host.name if bridge == "underlay" else f"{host.name}-{bridge}"
+        ip("tuntap", "add", "dev", tap, "mode", "tap", netns=lab.switch)
+        ip("link", "set", tap, "master", bridge, "up", netns=lab.switch)
+        plugged.append((tap, lab.mac(host, bridge)))
+    return plugged
+
+
+def unplug(lab: Lab, host: Host) -> None:
+    """Take the host's cables off the switch; without any nothing happens."""
+    if is_namespace(lab.switch):
+        for port in links(lab.switch) & {host.name, *(f"{host.name}-{bridge}" for bridge in BRIDGES)}:
+            ip(
+                "link", "del", port, netns=lab.switch, check=False
+            )  # a cable goes with the namespace at its end
 
 
 def set_port(lab: Lab, host: Host, state: str) -> None:
@@ -135,7 +156,6 @@ def _make_namespace(netns: str) -> None:
 
 
 def _plug(lab: Lab, port: str, bridge: str, netns: str, nic: str, mac: str) -> None:
-    # A host has the same MAC after a restart, or its neighbours would look for the old one for a minute.
     peer = ("peer", "name", nic, "address", mac, "netns", netns)
     ip("link", "add", port, "type", "veth", *peer, netns=lab.switch)
     ip("link", "set", port, "master", bridge, "up", netns=lab.switch)

@@ -3,15 +3,15 @@
 """What is on the lab's hosts right now, so that before and after a reservation can be compared by ==."""
 
 import json
-import os
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from lab import host as hosts
 from lab import plan, traces
-from lab.plan import HOST_DIR, HOSTS, Host, Lab
+from lab.plan import HOST_DIR, Host, Lab
 from lab.traces import Process
 
 # The golden images are not among them: all labs share those, and another one may be building.
@@ -28,10 +28,9 @@ def snapshot(name: str) -> dict[str, Any]:
     LabError when a host is off or a daemon of it does not answer.
     """
     lab = plan.lab(name)
-    with ThreadPoolExecutor(len(HOSTS)) as pool:
-        seen: dict[str, Any] = dict(
-            zip((host.name for host in HOSTS), pool.map(lambda host: _host(lab, host), HOSTS), strict=True)
-        )
+    with ThreadPoolExecutor(len(lab.hosts)) as pool:
+        found = pool.map(lambda host: _host(lab, host), lab.hosts)
+        seen: dict[str, Any] = {host.name: what for host, what in zip(lab.hosts, found, strict=True)}
     seen["loops"] = sorted(traces.loops(lab).values())
     return seen
 
@@ -53,28 +52,27 @@ def targets(shown: str) -> list[dict[str, Any]]:
 
 
 def _host(lab: Lab, host: Host) -> dict[str, Any]:
-    pid = traces.first_process(lab, host.name)
-
     def ask(*argv: str) -> str:
-        return hosts.on(lab, host, list(argv)).stdout
+        return hosts.on(lab, host, list(argv), timeout_s=60).stdout
 
     seen: dict[str, Any] = {
         "links": _links(json.loads(ask("ip", "-json", "-details", "link"))),
         "fdb": _forwarding(json.loads(ask("bridge", "-json", "fdb", "show") or "[]")),
         "addresses": _addresses(json.loads(ask("ip", "-json", "address", "show", "scope", "global"))),
         "nft": sorted(ask("nft", "list", "tables").splitlines()),
-        "files": {folder: _files(Path(f"/proc/{pid}/root{HOST_DIR}", folder)) for folder in FOLDERS},
-        "mounts": _mounts(Path(f"/proc/{pid}/mounts").read_text()),
-        "processes": sorted(
-            _title(process) for process in traces.of_host(lab, host.name) if _is_work(process)
-        ),
+        "files": {folder: _files(ask, f"{HOST_DIR}/{folder}") for folder in FOLDERS},
+        "mounts": _mounts(ask("cat", "/proc/self/mounts")),
     }
-    if "libvirtd" in host.daemons:
+    if host.kind == "namespace":
+        processes = traces.of_host(lab, host.name)
+        seen["processes"] = sorted(_title(process) for process in processes if _is_work(process))
+    if {"libvirtd", "xen"} & set(host.daemons):
         running = set(ask("virsh", "-q", "list", "--name").split())
         seen["domains"] = {
             domain: "running" if domain in running else "off"
             for domain in sorted(ask("virsh", "-q", "list", "--all", "--name").split())
         }
+    if "libvirtd" in host.daemons:
         seen["secrets"] = sorted(
             " ".join(line.split()) for line in ask("virsh", "-q", "secret-list").splitlines()
         )
@@ -123,14 +121,11 @@ def _addresses(listed: list[dict[str, Any]]) -> list[str]:
     )
 
 
-def _files(folder: Path) -> dict[str, int]:
+def _files(ask: Callable[..., str], folder: str) -> dict[str, int]:
     """Relative path -> size in bytes of every file below the folder."""
-    found = {}
-    for where, _, names in os.walk(folder):
-        for name in names:
-            path = Path(where, name)
-            found[str(path.relative_to(folder))] = path.lstat().st_size
-    return dict(sorted(found.items()))
+    script = 'cd "$1" 2> /dev/null && find . ! -type d -printf "%s %P\\n" || :'
+    lines = (line.partition(" ") for line in ask("sh", "-c", script, "sh", folder).splitlines())
+    return dict(sorted((path, int(size)) for size, _, path in lines))
 
 
 def _mounts(text: str) -> list[str]:

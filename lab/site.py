@@ -9,6 +9,7 @@ import os
 import secrets
 import subprocess
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,10 @@ def make(
     return site
 
 
-def add_hosts(site: Site, described: dict[str, Any], timeout_s: float = 180) -> None:
-    """Add every host of the lab with its pinned key, as an operator does."""
+def add_hosts(
+    site: Site, described: dict[str, Any], timeout_s: float = 180, statuses: Collection[int] = (0,)
+) -> None:
+    """Add every host of the lab with its pinned key, as an operator does; status 3: it lacks something."""
     for host in described["hosts"]:
         roles = [word for role in host["roles"] for word in ("--role", role)]
         leasehold(
@@ -68,6 +71,7 @@ def add_hosts(site: Site, described: dict[str, Any], timeout_s: float = 180) -> 
             *("host", "add", host["name"], host["address"], "--port", str(host["port"]), *roles),
             *("--identity", described["operator_key"], "--host-key", host["host_key"], "--yes"),
             timeout_s=timeout_s,
+            statuses=statuses,
         )
 
 
@@ -105,8 +109,15 @@ def configuration(
     return "\n".join(lines) + "\n"
 
 
-def leasehold(site: Site, *words: str, text: str | None = None, timeout_s: float = 60) -> str:
-    """Run the `leasehold` command on this site and return what it printed; LabError with its words when it fails."""
+def leasehold(
+    site: Site,
+    *words: str,
+    text: str | None = None,
+    timeout_s: float = 60,
+    statuses: Collection[int] = (0,),
+) -> str:
+    """Run the `leasehold` command on this site and return what it printed; LabError with its words when it ends
+    with none of these exit statuses."""
     done = subprocess.run(
         [str(LEASEHOLD), *words],
         input=text,
@@ -116,7 +127,7 @@ def leasehold(site: Site, *words: str, text: str | None = None, timeout_s: float
         cwd=ROOT,
         timeout=timeout_s,
     )
-    if done.returncode:
+    if done.returncode not in statuses:
         raise LabError(
             f"leasehold {' '.join(words[:3])}: status {done.returncode}: {(done.stderr or done.stdout)[-3000:]}"
         )

@@ -25,7 +25,19 @@ from sqlalchemy.engine import make_url
 from tests import postgresql
 
 ROOT = Path(__file__).parent.parent
-FIRST_TO_LAST = ("repo", "unit", "property", "ops", "migration", "db", "simulator", "web", "browser", "site")
+FIRST_TO_LAST = (
+    "repo",
+    "unit",
+    "property",
+    "ops",
+    "migration",
+    "db",
+    "simulator",
+    "web",
+    "browser",
+    "site",
+    "machines",
+)
 
 # The whole run is root's, the fast tests may be somebody else's: each keeps examples of their own. No deadline for
 # one example, because the machine may be busy; a test as a whole has its time-out.

@@ -44,6 +44,7 @@ from workers.node.steps import (
     SetSize,
     Show,
     Stat,
+    Tagged,
     TgtAccount,
     WriteFile,
 )
@@ -86,6 +87,9 @@ class World:
         match query:
             case GetLink(name):
                 return self.links.get(name)
+            case Tagged(parent, vid):
+                found = [link for link in self.links.values() if (link.parent, link.vid) == (parent, vid)]
+                return found[0] if found else None
             case Ports(bridge):
                 return tuple(sorted(link.name for link in self.links.values() if link.master == bridge))
             case Flood(link):
@@ -111,6 +115,10 @@ class World:
         match command:
             case LinkAdd(name, kind, mtu):
                 assert name not in self.links, f"{name} is there already"
+                if kind == "vlan":
+                    parent, vid = str(command.parent), int(command.vid or 0)
+                    assert self.ask(Tagged(parent, vid)) is None, "the tag is taken"
+                    assert mtu <= self.links[parent].mtu
                 extra = {key: getattr(command, key) for key in ("vni", "local", "port", "vid", "parent")}
                 self.links[name] = LinkSeen(name, kind, None, mtu, own_addresses=True, **extra)
             case LinkSet(name):
@@ -280,7 +288,12 @@ def networks(draw: Any, op: str) -> World:
         world.flood[name] = set(draw(st.lists(st.sampled_from(ADDRESSES)))) if op == "vxlan" else set()
     if "lh7-br" in world.links and draw(flags):
         world.links["lh7-t1"] = LinkSeen("lh7-t1", "tun", None, 1450, True, "lh7-br")
-    world.links["eth1"] = LinkSeen("eth1", None, None, 1500, True)
+    is_tagged = op == "vlan" and name in world.links and world.links[name].parent == "eth1"
+    if is_tagged or draw(flags):  # without its parent there is no tagged link
+        world.links["eth1"] = LinkSeen("eth1", None, None, draw(mtus), True)
+    if op == "vlan" and "eth1" in world.links and draw(flags) and world.ask(Tagged("eth1", 7)) is None:
+        rival = LinkSeen("eth1.7", "vlan", draw(aliases), 1450, vid=7, parent="eth1")
+        world.links["eth1.7"] = rival
     return world
 
 
@@ -395,7 +408,7 @@ def test_every_start_leads_there_and_a_second_run_is_no_work(
         assert others(world) == before
         if not reply.ok:
             assert reply.error is not None
-            assert reply.error.code in ("not_ours", "busy", "bad_request", "no_space")
+            assert reply.error.code in ("not_ours", "busy", "bad_request", "no_space", "tool_failed")
             assert (reply.changed, reply.did) == (False, ()), "refused before anything was done"
             continue
         assert reply.state == want

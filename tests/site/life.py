@@ -32,7 +32,7 @@ from app.db.resource import Resource
 from app.db.site import Host
 from app.domain.request import User
 from app.settings import load
-from lab.plan import HOST_DIR, HOSTS, Lab
+from lab.plan import HOST_DIR, Lab
 from lab.site import LEASEHOLD, Site
 from tests.factories import KEY
 
@@ -280,7 +280,7 @@ def sweep(lab: Lab) -> None:
         " $adm target --op delete --force --tid $t; done;"
         " for a in $($adm account --op show | sed 1d); do $adm account --op delete --user $a; done"
     )
-    for host in HOSTS:
+    for host in lab.hosts:
         folders = [str(HOST_DIR / name) for name in ("volumes", "iso", "domains", "jobs", "lock")]
         script = guests if "libvirtd" in host.daemons else targets
         labs.on(lab, host, ["sh", "-c", script], timeout_s=60, check=False)

@@ -16,7 +16,6 @@ import pytest
 
 import lab as labs
 from app.db.pass_run import PASSES
-from lab.plan import HOSTS
 from tests.site.life import (
     ENDED_WITHIN_S,
     READY_WITHIN_S,
@@ -108,7 +107,7 @@ class Chaos:
                 self.running[self.dice.choice(PASSES)].kill()
             else:
                 argv = ["pkill", "-9", "-f", "[h]elper[.]pyz"]
-                labs.on(self.life.lab, self.dice.choice(HOSTS), argv, check=False)
+                labs.on(self.life.lab, self.dice.choice(self.life.lab.hosts), argv, check=False)
 
 
 @pytest.mark.parametrize(("database_kind", "seed"), [("postgresql", 12)])

@@ -16,7 +16,7 @@ import pytest
 from app.db.base import Database
 from app.db.resource import Resource
 from app.db.site import host_by_name
-from lab import fault
+from lab import fault, keys
 from lab import host as hosts
 from lab.plan import Lab
 from lab.seen import snapshot
@@ -69,7 +69,7 @@ class Desk:
 
     @property
     def host_key(self) -> str:
-        return hosts.host_key(self.lab, self.lab.host(NAME))
+        return keys.host_key(self.lab, self.lab.host(NAME))
 
     @property
     def database(self) -> Database:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import fault, lifecycle, traces
+from lab import fault, keys, lifecycle, traces
 from lab import host as hosts
-from lab.plan import HOSTS, Lab
+from lab.plan import NAMESPACES, Lab
 from lab.plan import lab as lab_of
 from lab.run import LabError, run
 from lab.seen import snapshot
@@ -36,7 +36,7 @@ def on(lab: Lab, host: str, *argv: str, text: str | None = None) -> str:
 
 
 def ssh(lab: Lab, host: str, *words: str, timeout_s: float = 20) -> subprocess.CompletedProcess[str]:
-    return run([*hosts.ssh(lab, lab.host(host)), *words], timeout_s=timeout_s, check=False)
+    return run([*keys.ssh(lab, lab.host(host)), *words], timeout_s=timeout_s, check=False)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def unchanged(lab: Lab) -> Iterator[None]:
     assert snapshot(lab.name) == before
 
 
-@pytest.mark.parametrize("host", [host.name for host in HOSTS])
+@pytest.mark.parametrize("host", [host.name for host in NAMESPACES])
 def test_operator_logs_in_and_is_on_the_host(lab: Lab, host: str) -> None:
     told = json.loads((lab.state / "lab.json").read_text())
     key = next(entry["host_key"] for entry in told["hosts"] if entry["name"] == host)
@@ -65,7 +65,7 @@ def test_operator_logs_in_and_is_on_the_host(lab: Lab, host: str) -> None:
 
 def test_hosts_are_told_apart(lab: Lab) -> None:
     for path in ("/proc/sys/kernel/random/boot_id", "/etc/machine-id", "/etc/ssh/ssh_host_ed25519_key.pub"):
-        assert len({ssh(lab, host.name, "cat", path).stdout for host in HOSTS}) == len(HOSTS), path
+        assert len({ssh(lab, host.name, "cat", path).stdout for host in lab.hosts}) == len(lab.hosts), path
 
 
 @pytest.mark.usefixtures("unchanged")

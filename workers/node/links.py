@@ -35,6 +35,10 @@ class Links:
         """Every link of the host."""
         return [self._seen(message) for message in self._ip.get_links()]
 
+    def tagged(self, parent: str, vid: int) -> LinkSeen | None:
+        """The link with that VLAN ID on that parent; the kernel lets there be one at most."""
+        return next((link for link in self.all() if (link.parent, link.vid) == (parent, vid)), None)
+
     def addresses(self) -> list[str]:
         """Every address of the host with its prefix length, but for loopback and link-local ones."""
         found = self._ip.get_addr(scope=0)

@@ -54,6 +54,7 @@ from workers.node.steps import (
     SetSize,
     Show,
     Stat,
+    Tagged,
     TgtAccount,
     WriteFile,
     WriteNode,
@@ -106,6 +107,8 @@ class Door:
                 return lio.look(query)
             if isinstance(query, GetLink):
                 return self.links.get(query.name)
+            if isinstance(query, Tagged):
+                return self.links.tagged(query.parent, query.vid)
             if isinstance(query, Ports):
                 return self.links.ports(query.bridge)
             if isinstance(query, Flood):

@@ -96,6 +96,14 @@ class Ports:
 
 
 @dataclass(frozen=True)
+class Tagged:
+    """Ask for the link that carries that VLAN ID on that parent; None when no link does."""
+
+    parent: str
+    vid: int
+
+
+@dataclass(frozen=True)
 class Flood:
     """Ask for the addresses that a VXLAN link sends broadcasts to, sorted."""
 
@@ -148,7 +156,7 @@ class LioSeen:
     is_saved: bool = True
 
 
-Query = Show | Stat | Free | ReadTail | GetLink | Ports | Flood | GetJob | GetLio
+Query = Show | Stat | Free | ReadTail | GetLink | Tagged | Ports | Flood | GetJob | GetLio
 
 
 class Ask(Protocol):
@@ -163,7 +171,7 @@ class Ask(Protocol):
     @overload
     def __call__(self, query: ReadTail) -> str | None: ...
     @overload
-    def __call__(self, query: GetLink) -> LinkSeen | None: ...
+    def __call__(self, query: GetLink | Tagged) -> LinkSeen | None: ...
     @overload
     def __call__(self, query: Ports | Flood) -> tuple[str, ...]: ...
     @overload

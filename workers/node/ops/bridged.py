@@ -16,12 +16,15 @@ from workers.node.steps import Ask, Command, GetLink, LinkAdd, LinkDel, LinkSeen
 
 @dataclass(frozen=True)
 class Seen:
-    """The link, the bridge, the bridge's ports, and (VXLAN) where the link sends broadcasts to."""
+    """The link, the bridge and the bridge's ports; (VXLAN) where the link sends broadcasts to; (802.1Q) the host's
+    own link below it, and which link has the tag there."""
 
     link: LinkSeen | None
     bridge: LinkSeen | None
     ports: tuple[str, ...] = ()
     flood: tuple[str, ...] = ()
+    parent: LinkSeen | None = None
+    tagged: LinkSeen | None = None
 
 
 def observe(link: str, bridge: str, ask: Ask) -> Seen:

@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from workers.node import names
 from workers.node.ops import bridged
 from workers.node.ops.bridged import Seen
-from workers.node.protocol import Remit
-from workers.node.steps import Ask, Command, LinkAdd
+from workers.node.protocol import Refused, Remit
+from workers.node.steps import Ask, Command, GetLink, LinkAdd, Tagged
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,10 @@ def lock(args: Args) -> str:
 
 
 def observe(args: Args, ask: Ask) -> Seen:
-    """Both links."""
-    return bridged.observe(args.link.name, args.bridge, ask)
+    """Both links, the parent, and who has the tag on it."""
+    seen = bridged.observe(args.link.name, args.bridge, ask)
+    parent, vid = str(args.link.parent), int(args.link.vid or 0)
+    return replace(seen, parent=ask(GetLink(parent)), tagged=ask(Tagged(parent, vid)))
 
 
 def plan(want: str, args: Args, seen: Seen) -> list[Command]:
@@ -57,8 +59,38 @@ def plan(want: str, args: Args, seen: Seen) -> list[Command]:
     if want == "absent":
         return bridged.plan_absent(args.link, args.bridge, args.alias, seen)
     make, join = bridged.plan_present(args.link, args.bridge, args.alias, seen)
+    _check_parent(args, seen)
     return make + join
 
 
 def waiting(want: str, args: Args, seen: Seen) -> None:
     """Nothing is ever waited for."""
+
+
+def _check_parent(args: Args, seen: Seen) -> None:
+    """Whether the host's own link can carry the tag; the kernel's words for that tell little."""
+    add, parent, rival = args.link, seen.parent, seen.tagged
+    if parent is None:
+        raise Refused(
+            "tool_failed",
+            f"this host has no link {add.parent} to put VLAN {add.vid} on: name the one that leads to the trunk "
+            "in network.parent",
+        )
+    if parent.mtu < add.mtu:
+        raise Refused(
+            "tool_failed",
+            f"link {add.parent} has an MTU of {parent.mtu} and VLAN {add.vid} on it is to have {add.mtu}: raise "
+            "the one or lower network.mtu",
+        )
+    if rival is None or rival.name == add.name:
+        return
+    if (rival.alias or "").startswith("leasehold:"):
+        raise Refused(
+            "busy",
+            f"VLAN {add.vid} on {add.parent} is still {rival.name}'s ({rival.alias}): that must be removed first",
+        )
+    raise Refused(
+        "not_ours",
+        f"VLAN {add.vid} is on {add.parent} already, as link {rival.name} without our mark: it was left alone; "
+        "take the number out of the site's range, or remove the link by hand",
+    )
