@@ -37,6 +37,7 @@ def thing(**properties: Schema) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
+ROLL = thing(name=TEXT, version=TEXT, summary=TEXT)
 SUMMARY = thing(
     id=WHOLE,
     name=TEXT,
@@ -121,7 +122,7 @@ SCHEMAS: Mapping[str, Schema] = {
     ),
     "LatestEnd": thing(latest_end=TIME, in_the_way=many(ref("InTheWay"))),
     "InTheWay": thing(what=TEXT, name=maybe(TEXT), until=TIME),
-    "Rolls": thing(rolls=many(thing(name=TEXT, version=TEXT, summary=TEXT))),
+    "Rolls": thing(rolls=many(ROLL), appliances=many(ROLL)),
     "Availability": thing(
         earliest=maybe(thing(start=TIME, end=TIME)),
         largest=thing(start=TIME, end=TIME, node_count=WHOLE),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,10 +15,10 @@ from app.api import body, show
 from app.api.fields import MOMENT_SCHEMA, TEXT, Field, Fields, digits, duration, gib, mib, moment
 from app.booking import availability
 from app.domain.errors import InvalidRequest
+from app.domain.roll import Roll
 from app.domain.shape_input import Limits, validate_shape
 from app.domain.slot import Slot
 from app.web import visit
-from app.web.new import offered_rolls
 
 # What is asked for where the address does not say: as the page suggests.
 SUGGESTED = {"vcpus": 1, "memory_mib": 1024, "disk_gib": 4, "home_gib": 2}
@@ -105,8 +106,13 @@ def _wrong_times(
 
 
 def rolls() -> ResponseReturnValue:
-    """The software that can be asked for; what is not offered comes with every cluster."""
-    found = offered_rolls(visit.site().settings)
-    return jsonify(
-        rolls=[{"name": roll.name, "version": roll.version, "summary": roll.summary} for roll in found]
-    )
+    """The software that can be asked for: rolls for a cluster, appliances for the nodes of a group.
+
+    What is not offered comes with every cluster.
+    """
+    software = visit.software()
+    return jsonify(rolls=_told(software.rolls), appliances=_told(software.appliances))
+
+
+def _told(found: Sequence[Roll]) -> list[dict[str, str]]:
+    return [{"name": roll.name, "version": roll.version, "summary": roll.summary} for roll in found]

@@ -18,7 +18,6 @@ from app.db import reservation as reservations
 from app.domain.errors import InvalidRequest, NoRoom, NotFound
 from app.domain.offer import Terms
 from app.web import visit
-from app.web.new import offered_rolls
 
 REASON = Field(text, TEXT | {"maxLength": 2000, "description": "What the other side reads."})
 OFFER: Fields = {
@@ -47,7 +46,7 @@ def make(reservation_id: int) -> ResponseReturnValue:
         raise NotFound("There is no such reservation.")
     raw = _as_asked(offer.terms_of(row)) | given
     message = str(raw.pop("message"))
-    rolls = [roll.name for roll in offered_rolls(site.settings)]
+    software = visit.software()
     try:
         offer.make(
             site.database,
@@ -57,7 +56,8 @@ def make(reservation_id: int) -> ResponseReturnValue:
             seen(),
             raw,
             message,
-            rolls=rolls,
+            rolls=software.roll_names,
+            appliances=software.appliance_names,
             now=visit.now(),
         )
     except NoRoom as why:

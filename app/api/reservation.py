@@ -38,7 +38,6 @@ from app.domain.lifecycle import FINAL, LIVE, STATES
 from app.domain.placement import POLICIES
 from app.domain.request import validate
 from app.web import visit
-from app.web.new import offered_rolls
 
 MOST_AT_ONCE = 1000
 USUAL_LIMIT = 100
@@ -174,16 +173,28 @@ def create() -> ResponseReturnValue:
     site, now, asked = visit.site(), visit.now(), body.json_object()
     key = body.request_key(asked)
     raw, wrong = take(asked, NEW)
-    rolls = [roll.name for roll in offered_rolls(site.settings)]
+    software = visit.software()
+    rolls, appliances = software.roll_names, software.appliance_names
     if wrong:
         try:
-            validate(raw, now=now, rolls=rolls, limits=availability.limits(site.settings))
+            validate(
+                raw, now=now, rolls=rolls, appliances=appliances, limits=availability.limits(site.settings)
+            )
         except InvalidRequest as why:
             # All at once: what could not be read, and what may not be.
             wrong = why.fields | wrong
         raise InvalidRequest(wrong)
     try:
-        made = booking.request(site.database, site.settings, visit.me(), raw, rolls=rolls, now=now, key=key)
+        made = booking.request(
+            site.database,
+            site.settings,
+            visit.me(),
+            raw,
+            rolls=rolls,
+            appliances=appliances,
+            now=now,
+            key=key,
+        )
     except NoRoom as why:
         return problem(409, str(why), **show.no_room(why, asked))
     answer = as_it_stands(made, 201)

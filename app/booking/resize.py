@@ -205,7 +205,7 @@ def _add(
         for group in row.groups
         for number, name in enumerate(new.get(group.name, ()))
     ]
-    more = room.of_nodes(nodes) | _of_site(settings, row, len(nodes))
+    more = room.of_nodes(nodes) | _of_site(settings, row, {name: len(names) for name, names in new.items()})
     row.nodes += nodes
     session.flush()
     ledger.shift(session, row.id, more, slot, now)
@@ -238,7 +238,7 @@ def _place(
         for name in numbers
     ]
     wanted.append(Group("storage", (room.DISKS,), {"disk_mib": disk_mib}, pin=frozenset({storage.name})))
-    of_site = {resource: n for (_, resource), n in _of_site(settings, row, sum(numbers.values())).items()}
+    of_site = {resource: n for (_, resource), n in _of_site(settings, row, numbers).items()}
     found = stock.fit([Group(SITE, (), of_site), *wanted], slot).hosts
     return {key: found[member] for member, key in members.items()}
 
@@ -287,17 +287,24 @@ def _fewer(more: Mapping[str, int], number: int) -> dict[str, int]:
 
 
 def _give_back(session: Session, settings: Settings, row: Reservation, node: Node, now: datetime) -> None:
-    less = {key: -amount for key, amount in room.of_nodes([node]).items()} | _of_site(settings, row, -1)
+    less = {key: -amount for key, amount in room.of_nodes([node]).items()}
+    if node.group is not None:
+        less |= _of_site(settings, row, {node.group.name: -1})
     ledger.shift(session, row.id, less, _slot(settings, row, now), now)
     row.nodes.remove(node)
     session.flush()
 
 
-def _of_site(settings: Settings, row: Reservation, more: int) -> dict[tuple[int | str, str], int]:
-    """What so many more compute nodes, or fewer, take of the site as a whole beyond what the cluster holds."""
-    there = sum(node.kind == "compute" for node in row.nodes)
-    before, after = (room.of_number(number, row.rolls, settings) for number in (there, there + more))
-    return {(SITE, resource): amount - before[resource] for resource, amount in after.items()}
+def _of_site(
+    settings: Settings, row: Reservation, more: Mapping[str, int]
+) -> dict[tuple[int | str, str], int]:
+    """What so many more nodes of each group, or fewer, take of the site as a whole beyond what the cluster holds."""
+    there = Counter(node.group.appliance for node in row.nodes if node.group)
+    then = there.copy()
+    for group in row.groups:
+        then[group.appliance] += more.get(group.name, 0)
+    before, after = (room.of_number(numbers, row.rolls, settings) for numbers in (there, then))
+    return {(SITE, key): after.get(key, 0) - before.get(key, 0) for key in before | after}
 
 
 def _slot(settings: Settings, row: Reservation, now: datetime) -> Slot:

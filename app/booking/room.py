@@ -67,15 +67,22 @@ def groups(shape: Shape, settings: Settings) -> list[Group]:
 
 def _site(shape: Shape, settings: Settings) -> Group:
     needs = {"network_id": 1, "public_address": 1}
-    return Group(SITE, (), needs | of_number(shape.most, shape.rolls, settings))
+    numbers: Counter[str] = Counter()
+    for group in shape.groups:
+        numbers[group.appliance] += group.most
+    return Group(SITE, (), needs | of_number(numbers, shape.rolls, settings))
 
 
-def of_number(nodes: int, rolls: Collection[str], settings: Settings) -> dict[str, int]:
-    """What so many compute nodes with these rolls take of the site as a whole: licence seats, and their count."""
+def of_number(nodes: Mapping[str, int], rolls: Collection[str], settings: Settings) -> dict[str, int]:
+    """What compute nodes, so many of each appliance, with these rolls take of the site as a whole: licence seats, and
+    their count. A roll has seats for all nodes, an appliance for those that are made of it."""
+    total = sum(nodes.values())
     seats = {
-        SEAT + seats.roll: seats.taken_by(nodes) for seats in settings.booking.seats if seats.roll in rolls
+        SEAT + one.roll: one.taken_by(carriers)
+        for one in settings.booking.seats
+        if (carriers := total if one.roll in rolls else nodes.get(one.roll, 0))
     }
-    return {ledger.NODE: nodes, **seats}
+    return {ledger.NODE: total, **seats}
 
 
 def of_guest(vcpus: int, memory_mib: int) -> dict[str, int]:

@@ -7,6 +7,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.domain.roll import Roll, RollError, parse
+from app.settings import Settings
+
+ROLLS = Path(__file__).parents[2] / "rolls"
+
+
+def rolls_of(settings: Settings) -> dict[str, Roll]:
+    """The rolls of this site: those of its folder, or ours."""
+    return read_rolls(Path(settings.rolls_dir) if settings.rolls_dir else ROLLS)
 
 
 def read_rolls(folder: Path) -> dict[str, Roll]:

@@ -13,9 +13,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from app.domain.errors import SiteError
+from app.domain.shape import COMPUTE
 
 KINDS = ("frontend", "compute")
-_KEYS = {"name", "version", "summary", "arch", "kinds", "requires", "offered", "packages"}
+_NEEDED = {"name", "version", "summary", "arch", "kinds", "requires", "offered"}
+_KEYS = _NEEDED | {"packages", "appliance"}
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
@@ -39,7 +41,10 @@ class Seats:
 
 @dataclass(frozen=True)
 class Roll:
-    """One roll as read from its folder; `packages` by kind, or `all`, or `base` (the archive all images share)."""
+    """One roll as read from its folder; `packages` by kind, or `all`, or `base` (the archive all images share).
+
+    An `appliance` is what the compute nodes of a group are made of; it comes with the groups that name it.
+    """
 
     name: str
     version: str
@@ -50,6 +55,25 @@ class Roll:
     offered: bool
     packages: Mapping[str, tuple[str, ...]]
     files: Mapping[str, str]
+    appliance: bool = False
+
+
+@dataclass(frozen=True)
+class Software:
+    """What a site offers: rolls for a whole cluster, and appliances for the nodes of a group."""
+
+    rolls: tuple[Roll, ...]
+    appliances: tuple[Roll, ...]
+
+    @property
+    def roll_names(self) -> list[str]:
+        """The names of the rolls."""
+        return [roll.name for roll in self.rolls]
+
+    @property
+    def appliance_names(self) -> list[str]:
+        """The names of the appliances."""
+        return [roll.name for roll in self.appliances]
 
 
 def parse(folder: str, roll_toml: str, files: Mapping[str, str]) -> Roll:
@@ -61,18 +85,22 @@ def parse(folder: str, roll_toml: str, files: Mapping[str, str]) -> Roll:
         raise RollError(f"{where} is not TOML: {error}") from error
     if unknown := sorted(set(data) - _KEYS):
         raise RollError(f"{where} has the unknown key {unknown[0]!r}; known are {', '.join(sorted(_KEYS))}")
-    if missing := sorted(_KEYS - {"packages"} - set(data)):
+    if missing := sorted(_NEEDED - set(data)):
         raise RollError(f"{where} lacks the key {missing[0]!r}")
     for key in ("name", "version", "summary"):
         if not isinstance(data[key], str) or not data[key]:
             raise RollError(f"{where}: {key} must be a text")
     if data["name"] != folder or not _NAME.fullmatch(folder):
         raise RollError(f"{where}: name must be the folder's name {folder!r}: small letters, digits and -")
-    if not isinstance(data["offered"], bool):
-        raise RollError(f"{where}: offered must be true or false")
+    appliance = data.get("appliance", False)
+    for key, value in (("offered", data["offered"]), ("appliance", appliance)):
+        if not isinstance(value, bool):
+            raise RollError(f"{where}: {key} must be true or false")
     kinds = _texts(where, "kinds", data["kinds"])
     if not kinds or set(kinds) - set(KINDS):
         raise RollError(f"{where}: kinds must name some of {', '.join(KINDS)}")
+    if appliance and (kinds != ("compute",) or data["offered"]):
+        raise RollError(f'{where}: an appliance has kinds = ["compute"] and offered = false')
     packages = data.get("packages", {})
     if not isinstance(packages, dict) or set(packages) - {"all", "base", *KINDS}:
         raise RollError(f"{where}: packages is a table with the keys all, base, {', '.join(KINDS)}")
@@ -91,6 +119,7 @@ def parse(folder: str, roll_toml: str, files: Mapping[str, str]) -> Roll:
         offered=data["offered"],
         packages=lists,
         files=dict(files),
+        appliance=appliance,
     )
 
 
@@ -120,9 +149,11 @@ def resolve(rolls: Mapping[str, Roll], wanted: Iterable[str]) -> tuple[Roll, ...
     return tuple(ordered.values())
 
 
-def offered(rolls: Mapping[str, Roll]) -> tuple[Roll, ...]:
-    """The rolls a person may choose from, by name; the others come with every cluster."""
-    return tuple(roll for _, roll in sorted(rolls.items()) if roll.offered)
+def offered(rolls: Mapping[str, Roll]) -> Software:
+    """What a person may choose from, by name, the plain appliance first; the other rolls come with every cluster."""
+    by_name = [roll for _, roll in sorted(rolls.items())]
+    appliances = sorted((roll for roll in by_name if roll.appliance), key=lambda roll: roll.name != COMPUTE)
+    return Software(tuple(roll for roll in by_name if roll.offered), tuple(appliances))
 
 
 def _texts(where: str, key: str, value: object) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from app.domain.errors import InvalidRequest
 from app.domain.shape import Shape
 from app.domain.shape_input import validate_shape
 from app.domain.slot import Slot
-from app.web import visit
+from app.web import visit, words
 from app.web.forms import moment, read_fields, typed, whole_number
 from app.web.group_form import SIZES, Group, place, read_groups, regrouped, suggested, typed_for
 
@@ -72,6 +72,7 @@ def ask() -> ResponseReturnValue:
         wrong=wrong,
         answer=answer,
         zone=visit.zone().key,
+        appliances=words.appliances(visit.software()),
     )
     return page, 422 if wrong else 200
 
@@ -90,7 +91,7 @@ def _answer(question: Question, groups: Sequence[Group]) -> Answer:
         wrong["hours"] = f"Ask for 1 to {most:,} hours."
     asked: dict[str, object] = {"groups": raw, "home_gib": numbers.get("home_gib")}
     try:
-        shape = validate_shape(asked, limits=limits)
+        shape = validate_shape(asked, appliances=visit.software().appliance_names, limits=limits)
     except InvalidRequest as why:
         raise InvalidRequest({**why.fields, **wrong}) from why
     if wrong:

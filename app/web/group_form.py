@@ -25,6 +25,7 @@ class Group(Form):
     name = StringField("Name of the group")
     node_count = StringField("Compute nodes")
     least = StringField("At the least")
+    appliance = StringField("Its nodes are made of")
     vcpus = StringField("vCPUs a node")
     memory_mib = StringField("Memory a node, MiB")
     disk_gib = StringField("Disk a node, GiB")
@@ -38,6 +39,7 @@ class Group(Form):
         """The raw group that `domain.shape_input` reads, and by field what could not even be read."""
         readers: dict[str, Callable[[str], object]] = {
             "name": str.strip,
+            "appliance": str.strip,
             **dict.fromkeys(("node_count", *SIZES), whole_number),
             "least": lambda text: whole_number(text) if text.strip() else None,
             "policy": str.strip,

@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 
 from flask import redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -16,18 +15,15 @@ from flask.typing import ResponseReturnValue
 from app.booking import availability, series
 from app.booking import request as booking
 from app.booking.outlook import Outlook, outlook
-from app.db.software import read_rolls
 from app.domain.errors import InvalidRequest, NoRoom
 from app.domain.refusal import Alternative
 from app.domain.request import validate, validate_size
-from app.domain.roll import Roll, offered
-from app.settings import Settings
-from app.web import visit
+from app.domain.roll import Software
+from app.web import visit, words
 from app.web.forms import typed
 from app.web.group_form import groups_in, place, regrouped, suggested, typed_for
 from app.web.new_form import NewReservation
 
-ROLLS = Path(__file__).parents[2] / "rolls"
 # Long enough to try things out; people change it anyway.
 FIRST_LENGTH = timedelta(hours=4)
 # What a link to the form may fill in, besides the groups.
@@ -39,57 +35,65 @@ def ask() -> ResponseReturnValue:
 
     What was typed comes back with what is wrong, or with why there is no room and what could be booked instead.
     """
-    rolls = offered_rolls(visit.site().settings)
+    software = visit.software()
     if request.method == "GET":
-        return _page(_first(rolls), rolls)
+        return _page(_first(software), software)
     form, do = NewReservation(groups_in(request.form)), request.form.get("do", "")
     groups = regrouped(form.groups, do)
     if groups is not None:
         form.groups = groups
-        return _page(form, rolls)
+        return _page(form, software)
     try:
         if do == "check":
-            found = _outlook(form, [roll.name for roll in rolls])
-            return _page(form, rolls, wrong=found.over, outlook=found), 422 if found.over else 200
-        made = _book(form, [roll.name for roll in rolls])
+            found = _outlook(form, software)
+            return _page(form, software, wrong=found.over, outlook=found), 422 if found.over else 200
+        made = _book(form, software)
     except InvalidRequest as why:
-        return _page(form, rolls, wrong=why.fields), 422
+        return _page(form, software, wrong=why.fields), 422
     except NoRoom as why:
-        return _page(form, rolls, no_room=why), 409
+        return _page(form, software, no_room=why), 409
     return redirect(made, 303)
 
 
-def offered_rolls(settings: Settings) -> tuple[Roll, ...]:
-    """The rolls a person may choose, read from their folder; the others come with every cluster."""
-    return offered(read_rolls(Path(settings.rolls_dir) if settings.rolls_dir else ROLLS))
-
-
-def _book(form: NewReservation, rolls: list[str]) -> str:
+def _book(form: NewReservation, software: Software) -> str:
     """Book the cluster, or the series of them, and return the address of its page."""
     site, now, me = visit.site(), visit.now(), visit.me()
+    rolls, appliances = software.roll_names, software.appliance_names
     raw, wrong = form.read(visit.zone())
     again, wrong_again = form.again(visit.zone())
     if wrong | wrong_again:
         limits = availability.limits(site.settings)
-        raise _together(wrong | wrong_again, lambda: validate(raw, now=now, rolls=rolls, limits=limits))
+        raise _together(
+            wrong | wrong_again,
+            lambda: validate(raw, now=now, limits=limits, rolls=rolls, appliances=appliances),
+        )
     key = form.key()
     if again is not None:
-        made = series.book(site.database, site.settings, me, raw, again, rolls=rolls, now=now, key=key)
+        made = series.book(
+            site.database, site.settings, me, raw, again, rolls=rolls, appliances=appliances, now=now, key=key
+        )
         return url_for("series.show", series_id=made)
-    made = booking.request(site.database, site.settings, me, raw, rolls=rolls, now=now, key=key)
+    made = booking.request(
+        site.database, site.settings, me, raw, rolls=rolls, appliances=appliances, now=now, key=key
+    )
     return url_for("reservation.detail", reservation_id=made)
 
 
-def _outlook(form: NewReservation, rolls: list[str]) -> Outlook:
+def _outlook(form: NewReservation, software: Software) -> Outlook:
     """What would come of it. Who is to use the cluster, and its name, may still be missing."""
     site, now = visit.site(), visit.now()
+    rolls, appliances = software.roll_names, software.appliance_names
     raw, wrong = form.read(visit.zone())
     again, wrong_again = form.again(visit.zone())
     wrong = {field: message for field, message in (wrong | wrong_again).items() if field != "users"}
     if wrong:
         limits = availability.limits(site.settings)
-        raise _together(wrong, lambda: validate_size(raw, now=now, rolls=rolls, limits=limits))
-    return outlook(site.database, site.settings, visit.me(), raw, again, rolls=rolls, now=now)
+        raise _together(
+            wrong, lambda: validate_size(raw, now=now, limits=limits, rolls=rolls, appliances=appliances)
+        )
+    return outlook(
+        site.database, site.settings, visit.me(), raw, again, rolls=rolls, appliances=appliances, now=now
+    )
 
 
 def _together(unread: dict[str, str], check: Callable[[], object]) -> InvalidRequest:
@@ -101,14 +105,15 @@ def _together(unread: dict[str, str], check: Callable[[], object]) -> InvalidReq
     return InvalidRequest(unread)
 
 
-def _first(rolls: tuple[Roll, ...]) -> NewReservation:
+def _first(software: Software) -> NewReservation:
     """The form as one first sees it: our suggestions, and over them what the address says."""
     end = (visit.now() + FIRST_LENGTH + timedelta(minutes=59)).replace(minute=0, second=0)
     fields = {"home_gib": "2", "end": typed(end, visit.zone())}
     fields |= {name: request.args[name] for name in PREFILLED if name in request.args}
-    chosen = [roll.name for roll in rolls]
     groups = suggested(request.args)
-    return NewReservation(groups, formdata=None, token=secrets.token_urlsafe(16), rolls=chosen, **fields)
+    return NewReservation(
+        groups, formdata=None, token=secrets.token_urlsafe(16), rolls=software.roll_names, **fields
+    )
 
 
 def _instead(form: NewReservation, offer: Alternative) -> tuple[Alternative, list[tuple[str, str]]]:
@@ -123,7 +128,7 @@ def _instead(form: NewReservation, offer: Alternative) -> tuple[Alternative, lis
 
 def _page(
     form: NewReservation,
-    rolls: tuple[Roll, ...],
+    software: Software,
     wrong: Mapping[str, str] | None = None,
     no_room: NoRoom | None = None,
     outlook: Outlook | None = None,
@@ -135,7 +140,8 @@ def _page(
         "reservation/new.html",
         form=form,
         place=partial(place, form.groups),
-        rolls=rolls,
+        rolls=software.rolls,
+        appliances=words.appliances(software),
         wrong=wrong or {},
         no_room=no_room,
         outlook=outlook,

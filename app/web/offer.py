@@ -19,7 +19,6 @@ from app.domain.roll import Roll
 from app.web import reservation, visit
 from app.web.forms import seen_version, typed
 from app.web.group_form import groups_in, place
-from app.web.new import offered_rolls
 from app.web.offer_form import CounterOffer, groups_of
 
 
@@ -29,9 +28,9 @@ def ask(reservation_id: int) -> ResponseReturnValue:
     What was typed comes back with what is wrong, or with why there is no room and what would fit instead.
     """
     row, site = reservation.find(reservation_id), visit.site()
-    rolls, asked = offered_rolls(site.settings), offer.terms_of(row)
+    software, asked = visit.software(), offer.terms_of(row)
     if request.method == "GET":
-        return _page(row, rolls, _first(row, asked))
+        return _page(row, software.rolls, _first(row, asked))
     form = CounterOffer(groups_in(request.form, len(asked.shape.groups)))
     raw, wrong = form.read(asked, visit.zone(), availability.limits(site.settings).nodes)
     try:
@@ -43,15 +42,16 @@ def ask(reservation_id: int) -> ResponseReturnValue:
             seen_version(request.form),
             raw,
             (form.message.data or "").replace("\r\n", "\n"),
-            rolls=[roll.name for roll in rolls],
+            rolls=software.roll_names,
+            appliances=software.appliance_names,
             now=visit.now(),
         )
     except InvalidRequest as why:
-        return _page(row, rolls, form, wrong=why.fields | wrong), 422
+        return _page(row, software.rolls, form, wrong=why.fields | wrong), 422
     except NoRoom as why:
-        return _page(row, rolls, form, no_room=why), 409
+        return _page(row, software.rolls, form, no_room=why), 409
     except Conflict as why:
-        return _page(row, rolls, form, conflict=why), 409
+        return _page(row, software.rolls, form, conflict=why), 409
     flash(f"Offered. {row.owner.name} accepts or declines it.")
     return redirect(url_for("approval.queue"), 303)
 

@@ -15,7 +15,9 @@ from sqlalchemy.orm import Session
 
 from app.db.account import Account
 from app.db.base import Database
+from app.db.software import rolls_of
 from app.domain.errors import NotAllowed
+from app.domain.roll import Software, offered
 from app.settings import Settings
 
 
@@ -36,6 +38,11 @@ def site() -> Site:
     """The settings and the database of this application."""
     found: Site = current_app.extensions["leasehold"]
     return found
+
+
+def software() -> Software:
+    """What this site offers to be asked for, read from its rolls."""
+    return offered(rolls_of(site().settings))
 
 
 def reading() -> Session:

@@ -13,8 +13,9 @@ from app.db.offer import Offer
 from app.db.reservation import NodeGroup, Reservation
 from app.domain.placement import POLICIES
 from app.domain.refusal import Difference
+from app.domain.roll import Software
+from app.domain.shape import COMPUTE, Shape
 from app.domain.shape import NodeGroup as Group
-from app.domain.shape import Shape
 from app.web.steps import Progress, Standing
 
 STATES = {
@@ -121,8 +122,14 @@ def groups(row: Reservation) -> list[str]:
         f"{group.name}: {granted[group.id]:,}"
         + (f" of {group.least:,} to {group.most:,}" if group.least < group.most else "")
         + _size(group)
+        + ("" if group.appliance == COMPUTE else f", {group.appliance}")
         for group in row.groups
     ]
+
+
+def appliances(software: Software) -> list[tuple[str, str]]:
+    """What to choose among for the nodes of a group, as (value, text)."""
+    return [(roll.name, f"{roll.name}: {roll.summary}") for roll in software.appliances]
 
 
 def sizes(shape: Shape) -> list[str]:

@@ -14,6 +14,7 @@ import time_machine
 from sqlalchemy import select, update
 
 from app.booking import decide
+from app.booking.request import request
 from app.booking.resize import resize
 from app.db import event, ledger, reservation, resource
 from app.db.account import Account
@@ -24,7 +25,7 @@ from app.db.resource import Need, Resource
 from app.domain.errors import Conflict, InvalidRequest, NoRoom, NotAllowed, NotFound
 from app.domain.roll import Seats
 from app.settings import Booking, Image, Network, Settings
-from tests.factories import NOW, book, make_account, make_site
+from tests.factories import NOW, book, group, grouped, make_account, make_site, wish
 from workers.engine.advance import advance
 from workers.engine.blueprint import Blueprint
 
@@ -283,6 +284,24 @@ def test_licence_seats_come_and_go_with_the_nodes(database: Database) -> None:
     for number in (3, 1):
         ask(database, booked, number, settings=settings)
         assert held(database, booked)[None, "seat:slurm"] == number
+
+
+def test_seats_of_an_appliance_are_those_of_its_groups(database: Database) -> None:
+    make_site(database)
+    settings = Settings(booking=Booking(owner_extends=True, seats=(Seats("devel", 2),)))
+    groups = (group(name="node", node_count=2), group(name="big", appliance="devel"))
+    asked = wish(**grouped(*groups))
+    alice = make_account(database)
+    booked = request(
+        database, settings, alice, asked, rolls=("nfs", "slurm"), appliances=("compute", "devel"), now=NOW
+    )
+    assert held(database, booked)[None, "seat:devel"] == 1
+    with pytest.raises(NoRoom, match="licence seats"):
+        ask(database, booked, 3, settings=settings, counts={"big": 3})
+    ask(database, booked, 2, settings=settings, counts={"node": 3, "big": 2})
+    assert held(database, booked)[None, "seat:devel"] == 2
+    ask(database, booked, 1, settings=settings, counts={"node": 1, "big": 1})
+    assert held(database, booked)[None, "seat:devel"] == 1
 
 
 def test_a_frontend_that_does_not_follow_holds_up_the_room_for_minutes_only(

@@ -67,7 +67,8 @@ class Life:
             "users": [User("alice", (KEY,))],
         } | over
         settings = load(str(self.site.config))
-        booked = request(self.database, settings, self.account("alice"), wish, rolls=ROLLS, now=now)
+        asks, made_of = self.account("alice"), ("compute", "devel")
+        booked = request(self.database, settings, asks, wish, rolls=ROLLS, appliances=made_of, now=now)
         decide.approve(self.database, settings, self.account("carol"), booked, 1, now=now)
         return booked
 

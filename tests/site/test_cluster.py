@@ -18,6 +18,7 @@ import pytest
 
 from app.domain.request import User
 from app.settings import Image, load
+from tests.factories import group, grouped
 from tests.site.life import Life, assert_each_step_was_done_once
 from workers.engine import secrets
 
@@ -60,7 +61,11 @@ def test_cluster_with_slurm_is_built_used_and_gone(new_life: Callable[..., Life]
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True, timeout=30)
     public = key.with_suffix(".pub").read_text().strip()
     users = [User("alice", (public,)), User("bob", (public,))]
-    booked = life.book(computes=len(NODES), memory_mib=512, disk_gib=4, users=users)
+    # Each of the two kinds of database also proves something of the guests, which know nothing of either.
+    has_groups = life.database.engine.dialect.name == "postgresql"
+    plain, devel = group(name="node"), group(name="devel", appliance="devel", node_names=["node2"])
+    nodes = grouped(plain, devel) if has_groups else {"memory_mib": 512, "disk_gib": 4}
+    booked = life.book(computes=len(NODES), users=users, **nodes)
     with life.passes():
         life.wait(booked, "ready", READY_WITHIN_S)
         row = life.reservation(booked)
@@ -73,8 +78,9 @@ def test_cluster_with_slurm_is_built_used_and_gone(new_life: Callable[..., Life]
         the_acceptance_report_and_the_times_are_kept(life, booked)
         no_secret_is_in_a_command_line_or_a_log(life, booked)
         assert_each_step_was_done_once(life, booked)
-        if life.database.engine.dialect.name == "sqlite":
-            # Minutes each, and nothing in the guests knows of the database: tests/db/test_resize.py has both.
+        if has_groups:
+            a_group_is_made_of_its_appliance_and_is_a_partition(frontend)
+        else:
             slurm_follows_when_nodes_come_and_go(life, booked, frontend)
         life.cancel(booked)
         life.wait(booked, "ended", ENDED_WITHIN_S)
@@ -85,7 +91,15 @@ def a_job_runs_on_all_nodes(frontend: Frontend) -> None:
     """R4, R17: login with the booked key, and the batch system with every node."""
     assert sorted(frontend.run(f"srun -N{len(NODES)} hostname").split()) == sorted(NODES)
     listed = frontend.run("sinfo -h -N -o '%N %T'").splitlines()
-    assert sorted(line.split()[0] for line in listed) == sorted(NODES)
+    assert {line.split()[0] for line in listed} == set(NODES)
+
+
+def a_group_is_made_of_its_appliance_and_is_a_partition(frontend: Frontend) -> None:
+    """R21: the node of the group `devel` has a compiler, the plain one has none."""
+    listed = frontend.run("sinfo -h -o '%R %N'").splitlines()
+    assert sorted(listed) == ["devel node2", "main node[1-2]", "node node1"]
+    assert frontend.run("srun -p devel sh -c 'hostname; command -v gcc'").split() == ["node2", "/usr/bin/gcc"]
+    assert frontend.run("srun -p node sh -c 'hostname; command -v gcc || true'").split() == ["node1"]
 
 
 def slurm_follows_when_nodes_come_and_go(life: Life, booked: int, frontend: Frontend) -> None:

@@ -87,7 +87,12 @@ def test_what_was_asked_for_is_stored_as_by_the_form(site: Site):
 def test_several_groups_are_asked_for_and_fewer_offered(site: Site):
     anna, body = Client(site, "anna"), wanted()
     sizes = {name: body.pop(name) for name in ("node_count", "vcpus", "memory_mib", "disk_gib")}
-    body["groups"] = [sizes | {"name": "small"}, sizes | {"name": "big", "node_count": 30}]
+    body["groups"] = [
+        sizes | {"name": "small"},
+        sizes | {"name": "big", "node_count": 30, "appliance": "devel"},
+    ]
+    offered = anna.get("/rolls").json()
+    assert [one["name"] for one in offered["appliances"]] == ["compute", "devel"]
     refused = anna.send("POST", "/reservations", body)
     assert refused.status_code == 409
     (offer,) = [one for one in refused.json()["alternatives"] if one["kind"] == "smaller"]

@@ -85,6 +85,19 @@ def test_a_group_is_added_and_filled_in_and_nothing_typed_before_is_lost(site: S
     assert "node: 2 × 1 vCPU, 512 MiB, 4 GiB<br>big: 1 × 2 vCPU, 2 GiB, 8 GiB" in booked.text
 
 
+def test_each_group_is_made_of_what_is_chosen_for_it(site: Site):
+    first = opened(site)
+    assert first["groups-0-appliance"] == ["compute"]
+    shown = form_fields(send(site, "anna", first | {"do": "add"}).text, NEW) | BIG
+    wrong = send(site, "anna", shown | {"groups-1-appliance": "frontend"})
+    assert told(wrong)["groups-1-appliance"].endswith("Choose among: compute, devel.")
+    booked = send(site, "anna", shown | {"groups-1-appliance": "devel"})
+    assert "big: 1 × 2 vCPU, 2 GiB, 8 GiB, devel" in booked.text
+    with site.database.reading() as session:
+        row = session.scalars(select(Reservation)).one()
+        assert [group.appliance for group in row.groups] == ["compute", "devel"]
+
+
 def test_one_group_is_asked_for_without_a_word_about_groups(sqlite_site: Site):
     page = sqlite_site.visitor("anna").get(NEW).text
     assert "Group 1" not in page
@@ -115,7 +128,9 @@ def test_a_group_is_removed_and_those_after_it_move_up(sqlite_site: Site):
     assert not any(name.startswith("groups-2") for name in shown)
     last = form_fields(send(sqlite_site, "anna", shown | {"do": "remove-0"}).text, NEW)
     assert last["groups-0-tags"] == ["gpu x"]
-    assert form_fields(send(sqlite_site, "anna", last | {"do": "remove-0"}).text, NEW) == last
+    again = form_fields(send(sqlite_site, "anna", last | {"do": "remove-0"}).text, NEW)
+    # Its mark against forgery is signed with the second it was made in.
+    assert again | {"csrf_token": None} == last | {"csrf_token": None}
 
 
 def test_what_is_wrong_of_a_group_is_told_at_its_field_and_what_was_typed_stays(sqlite_site: Site):

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import jinja2
 
 from app.db.reservation import Reservation
 from app.db.site import Host
-from app.db.software import read_rolls
+from app.db.software import rolls_of
 from app.domain.errors import SiteError
 from app.domain.roll import resolve
 from app.settings import Settings
@@ -35,7 +35,7 @@ class Blueprint:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.rolls = read_rolls(Path(settings.rolls_dir) if settings.rolls_dir else ROOT / "rolls")
+        self.rolls = rolls_of(settings)
         self.site_key = secrets.load_site_key(Path(settings.site_key_file))
         loader = jinja2.FileSystemLoader(ROOT / "templates" / "install")
         environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
@@ -45,7 +45,8 @@ class Blueprint:
         """The reservation's resource rows, once its network id and public address are chosen."""
         settings, net = self.settings, self.settings.network
         names = Names(settings.mark, row.id, settings.storage.iqn_base)
-        images = {kind: self._image(kind, row.rolls) for kind in ("frontend", "compute")}
+        made_of = {node.id: node.group.appliance if node.group else node.kind for node in row.nodes}
+        images = {name: self._image(name, row.rolls) for name in dict.fromkeys(made_of.values())}
         private = ipaddress.IPv4Network(net.private)
         guests = tuple(
             Guest(
@@ -57,7 +58,7 @@ class Blueprint:
                 vcpus=node.vcpus,
                 memory_mib=node.memory_mib,
                 disk_mib=node.disk_gib * 1024,
-                image=images[node.kind].name,
+                image=images[made_of[node.id]].name,
                 address=str(private[1 if node.position == 0 else FIRST_NODE + node.position]),
             )
             for node in row.nodes
@@ -76,7 +77,7 @@ class Blueprint:
             network_id=network_id,
             home_mib=row.home_gib * 1024,
             images={image.name: _image_args(image) for image in images.values()},
-            site_roll=site_roll(self._site(row, names, guests, public)),
+            site_roll=site_roll(self._site(row, names, guests, made_of.values(), public)),
             network_driver=net.driver,
             network_parent=net.parent,
             mtu=net.mtu,
@@ -87,12 +88,22 @@ class Blueprint:
         rows = lay_out(cluster, lambda fields: self.domain.render(**fields))
         return Laid(rows, secrets.host_public_key(self.site_key, names.key))
 
-    def _image(self, kind: str, chosen: list[str]) -> Image:
-        wanted = resolve(self.rolls, {"base", kind, *chosen})
+    def _image(self, made_of: str, chosen: list[str]) -> Image:
+        """The golden image of the frontend, or of the nodes of an appliance."""
+        kind = "frontend" if made_of == "frontend" else "compute"
+        wanted = resolve(self.rolls, {"base", kind, made_of, *chosen})
         return plan_image(kind, wanted, suite=self.settings.image.suite, mirror=self.settings.image.mirror)
 
-    def _site(self, row: Reservation, names: Names, guests: tuple[Guest, ...], public: int) -> Site:
+    def _site(
+        self,
+        row: Reservation,
+        names: Names,
+        guests: tuple[Guest, ...],
+        made_of: Iterable[str],
+        public: int,
+    ) -> Site:
         net, head = self.settings.network, guests[0]
+        group_of = {node.id: node.group.name for node in row.nodes if node.group}
         return Site(
             cluster=row.name,
             frontend=Frontend(
@@ -107,13 +118,18 @@ class Blueprint:
             private_network=net.private,
             mtu=net.mtu,
             nodes=tuple(
-                Node(guest.name, names.mac(guest.position, 0), guest.address, guest.vcpus, guest.memory_mib)
+                Node(
+                    guest.name,
+                    group_of[guest.id],
+                    names.mac(guest.position, 0),
+                    guest.address,
+                    guest.vcpus,
+                    guest.memory_mib,
+                )
                 for guest in guests[1:]
             ),
             users=tuple(User(user.name, user.uid, tuple(user.keys)) for user in row.users),
-            rolls=tuple(
-                roll.name for roll in resolve(self.rolls, {"base", "frontend", "compute", *row.rolls})
-            ),
+            rolls=tuple(roll.name for roll in resolve(self.rolls, {"base", "compute", *made_of, *row.rolls})),
             dns=net.dns,
             outside_check=net.outside_check or net.public_gateway,
             munge_key=f"munge:{names.key}",

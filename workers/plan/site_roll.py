@@ -35,9 +35,10 @@ class Frontend:
 
 @dataclass(frozen=True)
 class Node:
-    """One compute node, in the order of its number."""
+    """One compute node, in the order of its number, and the group it was booked in."""
 
     name: str
+    group: str
     mac: str
     address: str
     vcpus: int

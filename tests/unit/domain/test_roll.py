@@ -74,6 +74,8 @@ def test_a_roll_is_read_as_written() -> None:
         ('kinds = ["frontend"]', 'kinds = ["printer"]', "kinds must name some of frontend, compute"),
         ("offered = true", 'offered = "yes"', "offered must be true or false"),
         ("offered = true", 'offered = true\nurl = "x"', "unknown key 'url'"),
+        ("offered = true", "offered = true\nappliance = 1", "appliance must be true or false"),
+        ("offered = true", "offered = true\nappliance = true", "an appliance has kinds"),
         ('["hello"]', '["hello; reboot"]', "not a Debian package name"),
         ('["hello"]', '["-o", "x"]', "not a Debian package name"),
         ('frontend = ["hello"]', 'printer = ["hello"]', "packages is a table with the keys"),
@@ -120,7 +122,9 @@ def test_an_unknown_wish_is_named() -> None:
 
 def test_the_shipped_rolls_resolve_and_offer_nfs_and_slurm() -> None:
     rolls = read_rolls(ROLLS)
-    assert names(offered(rolls)) == ["nfs", "slurm"]
+    assert offered(rolls).roll_names == ["nfs", "slurm"]
+    assert offered(rolls).appliance_names == ["compute", "devel"]
+    assert names(resolve(rolls, ["devel"])) == ["base", "nfs", "compute", "devel"]
     assert names(resolve(rolls, ["frontend", "slurm"])) == ["base", "nfs", "frontend", "slurm"]
     assert names(resolve(rolls, ["compute"])) == ["base", "nfs", "compute"]
 

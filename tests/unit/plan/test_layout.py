@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from app.db.reservation import ClusterUser, Node, Reservation
+from app.db.reservation import ClusterUser, Node, NodeGroup, Reservation
 from app.db.resource import PASS_OF_OP
 from app.db.site import Host, HostRole
 from app.domain.errors import SiteError
@@ -55,17 +55,24 @@ def hosts(*storage_roles: str) -> dict[int, Host]:
     return made
 
 
-def reservation(names: Iterable[str] = ("node1", "node2")) -> Reservation:
-    """Reservation 7 with its frontend on gw1 and the compute nodes on c1 and c2 by turns."""
+def reservation(names: Iterable[str] = ("node1", "node2"), devel: Iterable[str] = ()) -> Reservation:
+    """Reservation 7 with its frontend on gw1 and the compute nodes on c1 and c2 by turns; `devel` are of a group and
+    an appliance of that name."""
+    plain = NodeGroup(id=700, position=0, name="node", appliance="compute")
+    other = NodeGroup(id=701, position=1, name="devel", appliance="devel")
     nodes = [Node(id=70, position=0, name="frontend", kind="frontend", host_id=1)]
     nodes += [
         Node(id=70 + position, position=position, name=name, kind="compute", host_id=2 + (position - 1) % 2)
-        for position, name in enumerate(names, 1)
+        for position, name in enumerate([*names, *devel], 1)
     ]
+    for node in nodes[1:]:
+        node.group = other if node.name in devel else plain
     for node in nodes:
         node.storage_id, node.vcpus, node.memory_mib, node.disk_gib = 4, 1, 512, 4
     users = [ClusterUser(name="alice", uid=2001, keys=[KEY])]
-    return Reservation(id=7, name="class", home_gib=1, rolls=["slurm"], nodes=nodes, users=users)
+    return Reservation(
+        id=7, name="class", home_gib=1, rolls=["slurm"], nodes=nodes, users=users, groups=[plain, other]
+    )
 
 
 @pytest.fixture
@@ -257,3 +264,18 @@ def test_vlan_is_tagged_on_the_parent_on_every_host_of_a_guest(laid_out: LaidOut
 def test_storage_host_that_cannot_make_images_is_named(laid_out: LaidOut) -> None:
     with pytest.raises(SiteError, match="st1 holds volumes but has not the role builder"):
         laid_out(st1=())
+
+
+def test_each_group_is_made_of_its_appliance(laid_out: LaidOut) -> None:
+    rows = laid_out(reservation(["node1"], devel=["devel1"]))
+    image = {row.name.removeprefix("lh7-"): row.args["image"] for row in rows if row.op == "file"}
+    assert image["node1-root"].startswith("compute-")
+    assert image["devel1-root"].startswith("compute-")
+    assert len({image["frontend-root"], image["node1-root"], image["devel1-root"]}) == 3
+    made = {row.name: row.args["classes"] for row in rows if row.op == "image"}
+    assert "DEVEL" in made[image["devel1-root"]]
+    assert "DEVEL" not in made[image["node1-root"]]
+    (iso,) = [row for row in rows if row.op == "iso"]
+    site = json.loads(iso.args["files"]["leasehold/site.json"])
+    assert {node["name"]: node["group"] for node in site["nodes"]} == {"node1": "node", "devel1": "devel"}
+    assert "devel" in site["rolls"]

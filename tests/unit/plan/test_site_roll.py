@@ -22,8 +22,8 @@ SITE = Site(
     private_network="10.20.0.0/16",
     mtu=1450,
     nodes=(
-        Node("node1", "02:6c:00:00:2a:01", "10.20.1.1", 1, 512),
-        Node("node2", "02:6c:00:00:2a:02", "10.20.1.2", 4, 4096),
+        Node("node1", "node", "02:6c:00:00:2a:01", "10.20.1.1", 1, 512),
+        Node("node2", "node", "02:6c:00:00:2a:02", "10.20.1.2", 4, 4096),
     ),
     users=(
         User("ada", 2001, ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA== ada@example",)),

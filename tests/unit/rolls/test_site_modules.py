@@ -74,6 +74,20 @@ def test_the_scheduler_knows_each_node_of_the_list_and_no_other() -> None:
     assert f"PartitionName=main Nodes={','.join(n['name'] for n in site()['nodes'])} " in "\n".join(lines)
 
 
+def test_each_of_several_groups_is_a_partition() -> None:
+    roll, parsed = guest("slurm", "site.d/50-slurm.py"), site()
+    node1, node2 = parsed["nodes"]
+    several = parsed | {
+        "nodes": [node1, node2 | {"group": "big"}, node2 | {"name": "node3", "group": "default"}]
+    }
+    partitions = [line.split()[:2] for line in roll.slurm_conf(several).splitlines() if "Partition" in line]
+    assert partitions == [
+        ["PartitionName=main", "Nodes=node1,node2,node3"],
+        ["PartitionName=node", "Nodes=node1"],
+        ["PartitionName=big", "Nodes=node2"],
+    ]
+
+
 def test_only_the_listed_macs_get_a_lease() -> None:
     lines = guest("frontend", "site.d/10-network.py").dnsmasq(site()).splitlines()
     assert sorted(line for line in lines if line.startswith("dhcp-host=")) == sorted(

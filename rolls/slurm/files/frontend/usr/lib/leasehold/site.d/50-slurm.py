@@ -34,11 +34,23 @@ MessageTimeout=60
 SlurmdTimeout=300
 {nodes}
 PartitionName=main Nodes={names} Default=YES MaxTime=INFINITE State=UP
-"""
+{partitions}"""
 
 
 def slurm_conf(site: dict) -> str:
-    """slurm.conf; a node's memory less what the kernel keeps for itself, else Slurm drains it for having too little."""
+    """slurm.conf; a node's memory less what the kernel keeps for itself, else Slurm drains it for having too little.
+
+    Where there are several groups of nodes, each is a partition of its own name beside `main`, which has all.
+    """
+    groups = {}
+    for node in site["nodes"]:
+        groups.setdefault(node["group"], []).append(node["name"])
+    for taken in [
+        *(groups if len(groups) == 1 else []),
+        "main",
+        "default",
+    ]:  # the last means something to Slurm
+        groups.pop(taken, None)
     nodes = [
         f"NodeName={node['name']} NodeAddr={node['address']} CPUs={node['vcpus']} "
         f"RealMemory={node['memory_mib'] * 3 // 4} State=UNKNOWN"
@@ -50,6 +62,10 @@ def slurm_conf(site: dict) -> str:
         address=site["frontend"]["private_address"],
         nodes="\n".join(nodes),
         names=",".join(node["name"] for node in site["nodes"]),
+        partitions="".join(
+            f"PartitionName={group} Nodes={','.join(names)} MaxTime=INFINITE State=UP\n"
+            for group, names in groups.items()
+        ),
     )
 
 
