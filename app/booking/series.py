@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -20,8 +20,10 @@ from app.db.series import Series
 from app.domain import recurrence
 from app.domain.errors import InvalidRequest, NoRoom, NotFound
 from app.domain.field import NAME_LENGTH
+from app.domain.refusal import Alternative
 from app.domain.request import Request, validate
 from app.domain.shape import COMPUTE
+from app.domain.slot import Slot
 from app.settings import Settings
 
 SUFFIX = "-01"
@@ -43,8 +45,9 @@ def book(
     the new series.
 
     One transaction under the ledger lock; the reservations are called NAME-01, NAME-02, ... by their slots. What does
-    not fit in some slot: NoRoom with nothing written, a reason for each such slot; or, where `again` says skip, that
-    slot is left out and kept with its reasons and the nearest alternative, but NoRoom if no slot has room.
+    not fit in some slot: NoRoom with nothing written, a reason for each such slot and what would fit instead; or, where
+    `again` says skip, that slot is left out and kept with its reasons and the nearest alternative, but NoRoom if no
+    slot has room.
     InvalidRequest names the fields to mend. A `key` sent again answers with the series that was made the first time.
     """
     limits = availability.limits(settings)
@@ -67,38 +70,66 @@ def book(
         for number, slot in enumerate(slots, start=1)
     ]
     refused: list[tuple[Request, NoRoom]] = []
-    with database.writing(ledger=True) as session:
-        if key is not None and (made := made_before(session, account, key)) is not None:
-            return db.of_reservation(session, made) or 0
-        made_of = Series(
-            name=first.name, every_days=repeat.days, time_zone=repeat.zone.key, asked_at=now, skipped=[]
-        )
-        session.add(made_of)
-        session.flush()
-        for one in wanted:
-            try:
-                number = write(session, settings, account, one, now, key)
-            except NoRoom as why:
-                refused.append((one, why))
-                continue
-            session.get_one(Reservation, number).series_id = made_of.id
-            # One of them carries the key, the first that was written.
-            key = None
-        if refused and (not repeat.skips or len(refused) == len(wanted)):
-            raise _no_room(refused)
-        made_of.skipped = [_skipped(one, why) for one, why in refused]
-        series_id = made_of.id
-    if refused:
-        # Outside the lock: whoever books meanwhile does not wait for good advice.
-        advised = [
-            _skipped(
-                one, availability.explain(database, settings, account, one.shape, one.slot, why, now=now)
+    try:
+        with database.writing(ledger=True) as session:
+            if key is not None and (made := made_before(session, account, key)) is not None:
+                return db.of_reservation(session, made) or 0
+            made_of = Series(
+                name=first.name, every_days=repeat.days, time_zone=repeat.zone.key, asked_at=now, skipped=[]
             )
-            for one, why in refused
-        ]
+            session.add(made_of)
+            session.flush()
+            for one in wanted:
+                try:
+                    number = write(session, settings, account, one, now, key)
+                except NoRoom as why:
+                    refused.append((one, why))
+                    continue
+                session.get_one(Reservation, number).series_id = made_of.id
+                # One of them carries the key, the first that was written.
+                key = None
+            if refused and (not repeat.skips or len(refused) == len(wanted)):
+                raise _no_room(refused)
+            made_of.skipped = [_skipped(one, why) for one, why in refused]
+            series_id = made_of.id
+    except NoRoom as why:
+        advised = _advised(database, settings, account, refused, now)
+        raise NoRoom(why.reasons, alternatives=_instead(wanted, [told for _, told in advised])) from why
+    if refused:
+        advised = _advised(database, settings, account, refused, now)
         with database.writing() as session:
-            session.get_one(Series, series_id).skipped = advised
+            session.get_one(Series, series_id).skipped = [_skipped(one, why) for one, why in advised]
     return series_id
+
+
+def _advised(
+    database: Database,
+    settings: Settings,
+    account: Account,
+    refused: Sequence[tuple[Request, NoRoom]],
+    now: datetime,
+) -> list[tuple[Request, NoRoom]]:
+    """Each refusal with what would fit instead. Not under the lock: nobody else is to wait for good advice."""
+    return [
+        (one, availability.explain(database, settings, account, one.shape, one.slot, why, now=now))
+        for one, why in refused
+    ]
+
+
+def _instead(wanted: Sequence[Request], refused: Sequence[NoRoom]) -> list[Alternative]:
+    """What would fit in place of the series: without the slots that have no room, or what fits into each of those."""
+    first, found = wanted[0], []
+    if len(refused) < len(wanted):
+        found.append(Alternative("fewer", first.slot, first.shape))
+    smaller = [one for why in refused for one in why.alternatives if one.kind == "smaller"]
+    if len(smaller) == len(refused):
+        least = min(smaller, key=lambda one: one.shape.most)
+        found.append(Alternative("smaller", first.slot, least.shape))
+    shorter = [one for why in refused for one in why.alternatives if one.kind == "shorter"]
+    if len(shorter) == len(refused):
+        length = min(one.slot.length for one in shorter)
+        found.append(Alternative("shorter", Slot(first.slot.start, first.slot.start + length), first.shape))
+    return found
 
 
 def cancel_ahead(database: Database, account: Account, reservation_id: int, *, now: datetime) -> int:

@@ -34,7 +34,8 @@ class Difference:
 
 @dataclass(frozen=True)
 class Alternative:
-    """The request with another slot or fewer nodes, which fits: `kind` is later, smaller or shorter."""
+    """The request with another slot or fewer nodes, which fits: `kind` is later, smaller or shorter, or of a series, by
+    its first slot, fewer: without the slots that have no room."""
 
     kind: str
     slot: Slot

@@ -123,6 +123,8 @@ def _instead(form: NewReservation, offer: Alternative) -> tuple[Alternative, lis
         changed["start"] = typed(offer.slot.start, visit.zone())
     if offer.kind == "smaller":
         changed |= typed_for(form.groups, offer.shape)
+    if offer.kind == "fewer":
+        changed["conflicts"] = "skip"
     return offer, [(name, changed.get(name, value)) for name, value in form.typed()]
 
 

@@ -18,6 +18,7 @@ from app.db.ledger import Allocation
 from app.db.reservation import Reservation
 from app.db.series import Series
 from app.domain.errors import InvalidRequest, NoRoom, NotFound
+from app.domain.slot import Slot
 from app.settings import Booking, Settings
 from tests.factories import NOW, ROLLS, book, make_account, make_site, wish
 
@@ -69,8 +70,23 @@ def test_all_or_nothing_writes_nothing_and_names_each_slot_that_has_no_room(data
     with pytest.raises(NoRoom) as caught:
         repeat(database, account, **LARGE)
     assert [reason.split(":")[0] for reason in caught.value.reasons] == ["class-02, 2026-11-27 13"]
+    assert [one.kind for one in caught.value.alternatives] == ["fewer"]
     assert (count(database, Reservation), count(database, Series)) == (1, 0)
     assert count(database, Allocation) == before
+
+
+def test_what_fits_into_each_slot_is_offered_in_place_of_the_series(database: Database) -> None:
+    make_site(database)
+    account = make_account(database)
+    taken = NOW + HOUR + WEEK + HOUR / 2
+    book(database, account, name="other", start=taken, end=taken + HOUR, **LARGE | {"node_count": 1})
+    with pytest.raises(NoRoom) as caught:
+        repeat(database, account, **LARGE)
+    fewer, smaller, shorter = caught.value.alternatives
+    assert (fewer.kind, smaller.kind, shorter.kind) == ("fewer", "smaller", "shorter")
+    assert (smaller.shape.most, shorter.slot) == (1, Slot(NOW + HOUR, NOW + HOUR + HOUR / 2))
+    number = repeat(database, account, **LARGE | {"node_count": smaller.shape.most})
+    assert len(booked(database, account, number)) == 3
 
 
 def test_what_has_no_room_is_left_out_and_kept_with_its_reasons_and_what_is_nearest(
