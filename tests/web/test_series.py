@@ -52,17 +52,23 @@ def test_a_slot_with_no_room_stops_all_or_is_left_out_and_told(site: Site):
     assert "vc-42-02, " in refused.text
     assert 'name="times" type="text" value="3"' in refused.text
     assert count(site) == 1
-    fewer = offered_forms(refused.text)["Fewer"]
-    booked = visitor.session.post(f"{site.base}/reservations/new", data=fewer, timeout=30)
-    assert "2 booked, 1 left out for want of room." in text(booked.text)
-    path = booked.url.removeprefix(site.base)
-    visitor.post(f"{path}/cancel", {}, page=path)
     until = f"{START + 2 * WEEK:%Y-%m-%d}"
     answer = visitor.post(
         "/reservations/new", weekly(memory_mib="16000", times="", until=until, conflicts="skip")
     )
     assert "2 booked, 1 left out for want of room." in text(answer.text)
     assert "What fitted then: later, 2 nodes," in text(answer.text)
+
+
+def test_a_refused_series_is_booked_without_the_slots_that_have_no_room_with_one_click(site: Site):
+    taken = START + WEEK
+    slot = {"start": taken, "end": taken + timedelta(hours=1)}
+    book_now(site.database, site.accounts["ben"], memory_mib=16_000, **slot)
+    visitor = site.visitor("anna")
+    refused = visitor.post("/reservations/new", weekly(memory_mib="16000"))
+    fewer = offered_forms(refused.text)["Fewer"]
+    booked = visitor.session.post(f"{site.base}/reservations/new", data=fewer, timeout=30)
+    assert "2 booked, 1 left out for want of room." in text(booked.text)
 
 
 @pytest.mark.parametrize(
