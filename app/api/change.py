@@ -8,16 +8,43 @@ from flask import jsonify
 from flask.typing import ResponseReturnValue
 
 from app.api import body, show
-from app.api.fields import MOMENT_SCHEMA, TEXT, Field, Fields, moment, text
+from app.api.fields import MOMENT_SCHEMA, TEXT, Field, Fields, moment, text, texts, whole
 from app.api.problem import Unversioned
 from app.api.reservation import as_it_stands
 from app.booking import change, decide
+from app.booking import resize as resizing
+from app.domain.errors import InvalidRequest
 from app.web import visit
 
 NOTHING: Fields = {}
 REASON: Fields = {"reason": Field(text, TEXT | {"minLength": 1, "maxLength": 2000}, is_required=True)}
 END: Fields = {"end": Field(moment, MOMENT_SCHEMA, is_required=True)}
 OWNER: Fields = {"owner": Field(text, TEXT | {"maxLength": 64}, is_required=True)}
+
+
+def counts(value: object) -> dict[str, int]:
+    """Numbers of nodes by group."""
+    if not isinstance(value, dict) or not value:
+        raise ValueError('Give an object with the number of nodes of each group, like {"node": 4}.')
+    return {str(group): whole(number) for group, number in value.items()}
+
+
+NODES: Fields = {
+    "node_count": Field(
+        counts,
+        {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": {"type": "integer", "minimum": 1},
+            "description": "Nodes by group; groups that are not named stay as they are.",
+        },
+        is_required=True,
+    ),
+    "leave": Field(
+        texts,
+        {"type": "array", "items": TEXT, "description": "The nodes that go; none: the last of a group."},
+    ),
+}
 NOTE: Fields = {"note": Field(text, TEXT | {"minLength": 1, "maxLength": 2000}, is_required=True)}
 
 
@@ -54,6 +81,28 @@ def set_end(reservation_id: int) -> ResponseReturnValue:
     """Let it end earlier, or later as far as its hosts are free for it."""
     site, end = visit.site(), body.fields(END)["end"]
     change.set_end(site.database, site.settings, visit.me(), reservation_id, seen(), end, now=visit.now())
+    return as_it_stands(reservation_id)
+
+
+def resize(reservation_id: int) -> ResponseReturnValue:
+    """Let groups have more nodes or fewer, before the slot or during it; the passes follow."""
+    site, asked = visit.site(), body.fields(NODES)
+    numbers, leave = asked["node_count"], asked.get("leave", ())
+    try:
+        resizing.resize(
+            site.database,
+            site.settings,
+            visit.me(),
+            reservation_id,
+            seen(),
+            numbers,
+            leave=leave,
+            now=visit.now(),
+        )
+    except InvalidRequest as why:
+        of_groups = {resizing.field(group) for group in numbers}
+        told = {"node_count" if name in of_groups else name: text for name, text in why.fields.items()}
+        raise InvalidRequest(told) from why
     return as_it_stands(reservation_id)
 
 

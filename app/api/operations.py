@@ -90,6 +90,10 @@ OPERATIONS = (
         body=change.END, is_versioned=True,
     ),
     Operation(
+        "PUT", f"{ONE}/nodes", "change.resize", change.resize, PROVIDERS, "Summary",
+        body=change.NODES, is_versioned=True, refusals=(409,),
+    ),
+    Operation(
         "PUT", f"{ONE}/owner", "change.give", change.give, PROVIDERS, None, 204,
         body=change.OWNER, is_versioned=True,
     ),

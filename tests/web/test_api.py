@@ -104,6 +104,26 @@ def test_several_groups_are_asked_for_and_fewer_offered(site: Site):
     assert "Group 1, colour" in wrong.json()["fields"]["groups"]
 
 
+def test_nodes_come_and_go_by_group(site: Site):
+    anna, carla = Client(site, "anna"), Client(site, "carla")
+    path = f"/reservations/{book_now(site.database, site.accounts['anna'], node_count=3)}"
+
+    def resize(who: Client, numbers: dict[str, Any], **more: Any) -> requests.Response:
+        body = {"node_count": numbers} | more
+        return who.send("PUT", f"{path}/nodes", body, headers=version(who.get(path)))
+
+    fewer = resize(anna, {"node": 2}, leave=["node2"])
+    assert (fewer.status_code, fewer.json()["node_count"]) == (200, 2), fewer.text
+    assert [node["name"] for node in anna.get(path).json()["nodes"]] == ["frontend", "node1", "node3"]
+    more = resize(carla, {"node": 3})
+    assert (more.status_code, more.json()["node_count"]) == (200, 3)
+    wrong = resize(anna, {"node": 0, "big": 2})
+    assert (wrong.status_code, set(wrong.json()["fields"])) == (422, {"node_count"})
+    assert set(resize(anna, {"node": "many"}, colour="red").json()["fields"]) == {"node_count", "colour"}
+    full = resize(carla, {"node": 90})
+    assert (full.status_code, "There is room for" in full.text) == (409, True)
+
+
 def test_rejected_cancelled_extended_given_and_noted(site: Site):
     anna, ben, carla = (Client(site, name) for name in ("anna", "ben", "carla"))
     one, two = (
@@ -331,6 +351,7 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "offer.decline": (428, 428, 428, 403),
     "change.latest_end": (200, 404, 200, 403),
     "change.set_end": (422, 422, 422, 403),
+    "change.resize": (422, 422, 422, 403),
     "change.give": (422, 422, 422, 403),
     "change.note": (422, 422, 422, 403),
     "change.cancel": (200, 404, 200, 403),
@@ -363,6 +384,7 @@ def test_every_operation_of_every_role_answers_as_expected(site: Site):
     [
         ("POST", "cancel", {}),
         ("PUT", "end", {"end": "2099-01-01T00:00:00Z"}),
+        ("PUT", "nodes", {"node_count": {"node": 1}}),
         ("POST", "notes", {"note": "x"}),
     ],
 )
