@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -35,7 +35,7 @@ from app.domain.shape import Shape
 from app.domain.shape_input import validate_shape
 from app.settings import Booking, Network, Settings
 from bench import chart, measure
-from bench.booking_site import NOW, fill, install_blazar, wish
+from bench.booking_site import NOW, Booked, fill, install_blazar, wish
 from tests import postgresql
 from tests.conftest import migrate
 
@@ -48,6 +48,8 @@ SETTINGS = Settings(
 )  # fmt: skip
 # Hosts, reservations.
 SIZES = ((100, 100), (100, 1_000), (100, 10_000), (1_000, 100_000))
+# Hosts, clusters.
+CROWD = (2_500, 4_093)
 TRIES = 25
 MONTH = timedelta(days=30)
 
@@ -68,7 +70,7 @@ def main() -> None:
         for kind in ("SQLite", "PostgreSQL"):
             growth: dict[tuple[int, int], list[float]] = {}
             for hosts, existing in SIZES[: 3 if chosen.small else 4]:
-                with _site(kind, Path(folder), server, hosts, existing) as (database, account):
+                with _site(kind, Path(folder), server, hosts, Booked(existing)) as (database, account):
                     where = f"{hosts} hosts x {existing}, {kind}"
                     _accept(database, account, 3)  # warm-up
                     costs = _accept(database, account, TRIES)
@@ -88,6 +90,8 @@ def main() -> None:
                     results.append(measure.compare(f"{name}, our CPU", cpus))
                     results += _earliest(database, where)
                     print(*results[-6:], sep="\n", file=sys.stderr)
+            if not chosen.small:
+                results += _crowded(kind, Path(folder), server)
             for bigger in list(growth)[2:]:
                 ratio = statistics.median(growth[bigger]) / statistics.median(growth[100, 100])
                 name = f"growth of CPU from 100 x 100 to {bigger[0]} x {bigger[1]}, {kind}"
@@ -114,9 +118,9 @@ def _dsn(server: str) -> str:
 
 @contextmanager
 def _site(
-    kind: str, folder: Path, server: str, hosts: int, existing: int
+    kind: str, folder: Path, server: str, hosts: int, booked: Booked
 ) -> Iterator[tuple[Database, Account]]:
-    name = f"bench_{hosts}_{existing}"
+    name = f"bench_{hosts}_{booked.number}"
     if kind == "SQLite":
         url = f"sqlite:///{folder / name}.db"
     else:
@@ -126,20 +130,32 @@ def _site(
     migrate(url)
     database = Database(url)
     try:
-        yield database, fill(database, hosts, existing)
+        yield database, fill(database, hosts, booked)
     finally:
         database.close()
 
 
-def _accept(database: Database, account: Account, number: int) -> list[measure.Cost]:
-    """What each of `number` bookings of 8 nodes in the month to come costs."""
-    return [_one(database, account, index) for index in range(number)]
+def _accept(
+    database: Database, account: Account, number: int, every: timedelta = MONTH / 30
+) -> list[measure.Cost]:
+    """What each of `number` bookings of 8 nodes costs, the next starting `every` so much later."""
+    return [_one(database, account, NOW + every * (index + 1)) for index in range(number)]
 
 
-def _one(database: Database, account: Account, index: int) -> measure.Cost:
-    start = NOW + MONTH * (index + 1) / 30
+def _one(database: Database, account: Account, start: datetime) -> measure.Cost:
     raw = wish(f"b{time.perf_counter_ns()}", start, start + timedelta(hours=8))
     return measure.timed(lambda: request(database, SETTINGS, account, raw, rolls=("nfs", "slurm"), now=NOW))
+
+
+def _crowded(kind: str, folder: Path, server: str) -> list[measure.Result]:
+    """One more of 8 nodes beside as many clusters at once as there are VLANs, with 12,279 guests (P14)."""
+    hosts, clusters = CROWD
+    with _site(kind, folder, server, hosts, Booked(clusters, nodes=2, at_once=True)) as (database, account):
+        _accept(database, account, 3, every=timedelta(minutes=1))
+        costs = _accept(database, account, TRIES, every=timedelta(minutes=1))
+    name = f"accept 8 nodes, {hosts} hosts with {clusters} clusters at once, {kind}"
+    walls, cpus = [cost.wall for cost in costs], [cost.cpu for cost in costs]
+    return [measure.compare(name, walls), measure.compare(f"{name}, our CPU", cpus)]
 
 
 def _earliest(database: Database, where: str) -> list[measure.Result]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,26 @@ def wish(name: str, start: datetime, end: datetime, nodes: int = NODES) -> dict[
     }
 
 
-def fill(database: Database, hosts: int, existing: int) -> Account:
-    """Make the hosts and `existing` reservations of 8 nodes for a day each, evenly over the time; who asks."""
+@dataclass(frozen=True)
+class Booked:
+    """What is booked already: `number` reservations of so many nodes for a day each, evenly over a year that ends
+    soon after `now`, or all around it `at_once`."""
+
+    number: int
+    now: datetime = NOW
+    nodes: int = NODES
+    at_once: bool = False
+
+    def slot(self, index: int) -> tuple[datetime, datetime]:
+        """From when to when reservation `index` is."""
+        start = self.now - BEFORE + (BEFORE + AFTER) * index / self.number
+        if self.at_once:
+            start = self.now - LENGTH / 2
+        return start, start + LENGTH
+
+
+def fill(database: Database, hosts: int, booked: Booked) -> Account:
+    """Make the hosts and what is booked on them; who asks."""
     with database.writing() as session:
         account = Account(
             name="alice",
@@ -69,10 +88,10 @@ def fill(database: Database, hosts: int, existing: int) -> Account:
         name: [n for n in range(1, hosts + 1) if role(n) == name]
         for name in ("gateway", "compute", "storage")
     }
-    for first in range(0, existing, CHUNK):
-        numbers = range(first, min(first + CHUNK, existing))
-        _insert(database, Reservation, [_reservation(n, existing, account) for n in numbers])
-        _insert(database, Allocation, [row for n in numbers for row in _allocations(n, existing, of_role)])
+    for first in range(0, booked.number, CHUNK):
+        numbers = range(first, min(first + CHUNK, booked.number))
+        _insert(database, Reservation, [_reservation(n, booked, account) for n in numbers])
+        _insert(database, Allocation, [row for n in numbers for row in _allocations(n, booked, of_role)])
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("ANALYZE")
     return account
@@ -97,19 +116,14 @@ def _host(number: int) -> dict[str, Any]:
     }
 
 
-def _slot(number: int, existing: int) -> tuple[datetime, datetime]:
-    start = NOW - BEFORE + (BEFORE + AFTER) * number / existing
-    return start, start + LENGTH
-
-
-def _reservation(number: int, existing: int, owner: Account) -> dict[str, Any]:
-    start, end = _slot(number, existing)
+def _reservation(number: int, booked: Booked, owner: Account) -> dict[str, Any]:
+    start, end = booked.slot(number)
     return {
         "id": number + 1,
         "name": f"old{number}",
         "owner_id": owner.id,
         "project_id": owner.project_id,
-        "state": "ended" if end <= NOW else "approved",
+        "state": "ended" if end <= booked.now else "approved",
         "version": 1,
         "start_at": start,
         "end_at": end,
@@ -121,14 +135,14 @@ def _reservation(number: int, existing: int, owner: Account) -> dict[str, Any]:
     }
 
 
-def _allocations(number: int, existing: int, of_role: dict[str, list[int]]) -> Iterator[dict[str, Any]]:
-    start, end = _slot(number, existing)
+def _allocations(number: int, booked: Booked, of_role: dict[str, list[int]]) -> Iterator[dict[str, Any]]:
+    start, end = booked.slot(number)
     common = {
         "reservation_id": number + 1,
         "start_at": start,
         "end_at": end,
         "span": span_of(start, end),
-        "released_at": end if end <= NOW else None,
+        "released_at": end if end <= booked.now else None,
     }
 
     def one(role: str, offset: int) -> int:
@@ -138,8 +152,8 @@ def _allocations(number: int, existing: int, of_role: dict[str, list[int]]) -> I
     taken: dict[tuple[int | str, str], int] = {(SITE, "network_id"): 1, (SITE, "public_address"): 1}
     taken |= {(one("gateway", number), "vcpu"): 1, (one("gateway", number), "memory_mib"): 1120}
     taken[one("storage", number), "disk_mib"] = 140 * 1024
-    for node in range(NODES):
-        host = one("compute", number * NODES + node)
+    for node in range(booked.nodes):
+        host = one("compute", number * booked.nodes + node)
         taken |= {(host, "vcpu"): 2, (host, "memory_mib"): 4096}
     for (holder, resource), amount in taken.items():
         yield common | {"host_id": None if holder == SITE else holder, "resource": resource, "amount": amount}

@@ -99,7 +99,7 @@ def running(settings: Mapping[str, dict[str, Any]]) -> Iterator[Bench]:
             sites.add_hosts(made, described)
             key = folder / "user_key"
             run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "alice", "-f", str(key)])
-            with _web(made) as (address, web):
+            with serving(made.environment, folder / "web.log") as (address, web):
                 database = Database(f"sqlite:///{folder}/leasehold.sqlite")
                 people = [Person(address, who, made.passwords[who]) for who in ("alice", "carol")]
                 public = key.with_suffix(".pub").read_text().strip()
@@ -124,13 +124,16 @@ def passes(made: Site, seconds: int = 600) -> Iterator[list[int]]:
 
 
 @contextmanager
-def _web(made: Site) -> Iterator[tuple[str, int]]:
+def serving(environment: Mapping[str, str], log: Path) -> Iterator[tuple[str, int]]:
+    """The web server under waitress, answering; yields its address and its process id."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         listen = f"127.0.0.1:{probe.getsockname()[1]}"
     argv = [sys.executable, "-m", "app.wsgi", "--listen", listen]
-    log = (made.folder / "web.log").open("ab")
-    with log, subprocess.Popen(argv, stdout=log, stderr=log, cwd=ROOT, env=made.environment) as process:
+    with (
+        log.open("ab") as said,
+        subprocess.Popen(argv, stdout=said, stderr=said, cwd=ROOT, env=environment) as process,
+    ):
         try:
             _await_answer(f"http://{listen}", process)
             yield f"http://{listen}", process.pid

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
-from app.domain.roll import Roll, RollError, parse
+from app.domain.roll import Roll, RollError, Software, offered, parse
 from app.settings import Settings
 
 ROLLS = Path(__file__).parents[2] / "rolls"
@@ -15,6 +16,20 @@ ROLLS = Path(__file__).parents[2] / "rolls"
 def rolls_of(settings: Settings) -> dict[str, Roll]:
     """The rolls of this site: those of its folder, or ours."""
     return read_rolls(Path(settings.rolls_dir) if settings.rolls_dir else ROLLS)
+
+
+def offered_of(settings: Settings) -> Software:
+    """What may be asked for at this site. The rolls' other files are not read: every page that books asks for it."""
+    folder = Path(settings.rolls_dir) if settings.rolls_dir else ROLLS
+    stamps = tuple((path, path.stat().st_mtime_ns) for path in sorted(folder.glob("*/roll.toml")))
+    if not stamps:
+        raise _no_rolls(folder)
+    return _offered(stamps)
+
+
+@lru_cache(maxsize=8)
+def _offered(stamps: tuple[tuple[Path, int], ...]) -> Software:
+    return offered({path.parent.name: parse(path.parent.name, path.read_text(), {}) for path, _ in stamps})
 
 
 def read_rolls(folder: Path) -> dict[str, Roll]:
@@ -33,5 +48,9 @@ def read_rolls(folder: Path) -> dict[str, Roll]:
                     raise RollError(f"{file} is not UTF-8 text: {error}") from error
         rolls[root.name] = parse(root.name, path.read_text(), files)
     if not rolls:
-        raise RollError(f"no rolls in {folder}: expected folders with a roll.toml each")
+        raise _no_rolls(folder)
     return rolls
+
+
+def _no_rolls(folder: Path) -> RollError:
+    return RollError(f"no rolls in {folder}: expected folders with a roll.toml each")

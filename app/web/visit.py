@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 
 from app.db.account import Account
 from app.db.base import Database
-from app.db.software import rolls_of
+from app.db.software import offered_of
 from app.domain.errors import NotAllowed
-from app.domain.roll import Software, offered
+from app.domain.roll import Software
 from app.settings import Settings
 
 
@@ -42,7 +42,7 @@ def site() -> Site:
 
 def software() -> Software:
     """What this site offers to be asked for, read from its rolls."""
-    return offered(rolls_of(site().settings))
+    return offered_of(site().settings)
 
 
 def reading() -> Session:

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from app.db.software import read_rolls
+from app.db.software import offered_of, read_rolls
 from app.domain.roll import Roll, RollError, offered, parse, resolve
+from app.settings import Settings
 
 ROLLS = Path(__file__).parents[3] / "rolls"
 TOML = """
@@ -127,6 +129,20 @@ def test_the_shipped_rolls_resolve_and_offer_nfs_and_slurm() -> None:
     assert names(resolve(rolls, ["devel"])) == ["base", "nfs", "compute", "devel"]
     assert names(resolve(rolls, ["frontend", "slurm"])) == ["base", "nfs", "frontend", "slurm"]
     assert names(resolve(rolls, ["compute"])) == ["base", "nfs", "compute"]
+
+
+def test_what_is_offered_follows_the_folder(tmp_path: Path) -> None:
+    settings = Settings(rolls_dir=str(tmp_path))
+    with pytest.raises(RollError, match="no rolls in"):
+        offered_of(settings)
+    file = tmp_path / "nfs" / "roll.toml"
+    file.parent.mkdir()
+    text = (ROLLS / "nfs" / "roll.toml").read_text()
+    file.write_text(text)
+    assert offered_of(settings).roll_names == ["nfs"]
+    file.write_text(text.replace("offered = true", "offered = false"))
+    os.utime(file, ns=(1, 1))
+    assert offered_of(settings).roll_names == []
 
 
 def test_a_folder_without_rolls_is_refused(tmp_path: Path) -> None:
