@@ -93,7 +93,7 @@ def write_files(lab: Lab, host: Host, nameservers: list[str]) -> None:
         "resolv.conf": "".join(f"nameserver {server}\n" for server in nameservers),
         # sshd without PAM refuses a root whose password is locked by "!"; "*" is merely no password.
         "shadow": "root:*:20000:0:99999:7:::\n",
-        "etc-ssh/sshd_config": SSHD_CONF.format(address=lab.address(host)) + _lenient(),
+        "etc-ssh/sshd_config": SSHD_CONF.format(address=lab.address(host)) + lenient(),
         "etc-libvirt/libvirtd.conf": LIBVIRTD_CONF.format(host_uuid=host_uuid),
         "etc-libvirt/qemu.conf": QEMU_CONF,
         "etc-libvirt/libvirt.conf": 'uri_default = "qemu:///system"\n',
@@ -189,7 +189,8 @@ def _order(lab: Lab, host: Host) -> dict[str, Any]:
     }
 
 
-def _lenient() -> str:
-    """The line about penalties if this machine's sshd knows it; asked in the test mode that needs no key."""
+def lenient() -> str:
+    """The line about penalties for sshd's settings, if this machine's sshd knows it; asked in the test mode that needs
+    no key."""
     asked = run(["/usr/sbin/sshd", "-G", "-f", "/dev/null", "-o", SSHD_LENIENT.strip()], check=False)
     return SSHD_LENIENT if asked.returncode == 0 else ""

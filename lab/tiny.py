@@ -10,6 +10,7 @@ another edition of the site roll is put into its drive it reports both anew.
 from __future__ import annotations
 
 import hashlib
+import lzma
 import shutil
 import sys
 import tempfile
@@ -143,6 +144,10 @@ def _build(kind: str, packages: list[str], scratch: Path) -> Path:
         run([*fetch, "download", package], timeout_s=300)
         (archive,) = where.glob("*.deb")
         run(["dpkg", "-x", str(archive), str(unpacked)], timeout_s=60)
+    for name in ("bin", "lib"):
+        # As of Debian 13 packages bring their files below /usr alone; depmod looks in /lib.
+        if not (unpacked / name).exists():
+            (unpacked / name).symlink_to(f"usr/{name}")
     (release,) = (unpacked / "lib" / "modules").iterdir()
     tree = scratch / "disk"
     (tree / "boot" / "grub").mkdir(parents=True)
@@ -169,8 +174,12 @@ def _write_initramfs(kind: str, unpacked: Path, release: Path, initramfs: Path) 
     run(["depmod", "-b", str(unpacked), release.name], timeout_s=60)
     order = _load_order((release / "modules.dep").read_text())
     for path in order:
-        shutil.copy(release / path, root / "modules" / Path(path).name)
-    (root / "modules" / "order").write_text("".join(f"{Path(path).name}\n" for path in order))
+        # Debian 13 packs each module by itself.
+        module = (release / path).read_bytes()
+        (root / "modules" / _plain(path)).write_bytes(
+            lzma.decompress(module) if path.endswith(".xz") else module
+        )
+    (root / "modules" / "order").write_text("".join(f"{_plain(path)}\n" for path in order))
     names = "".join(f"{path.relative_to(root)}\n" for path in sorted(root.rglob("*")))
     run(
         ["env", "--chdir", str(root), "cpio", "--quiet", "-o", "-H", "newc", "-F", str(initramfs)],
@@ -179,13 +188,20 @@ def _write_initramfs(kind: str, unpacked: Path, release: Path, initramfs: Path) 
     )
 
 
+def _plain(path: str) -> str:
+    return Path(path).name.removesuffix(".xz")
+
+
 def _load_order(modules_dep: str) -> list[str]:
-    """The modules' paths, each after those it needs; `modules_dep` as depmod(8) writes it."""
+    """The modules' paths, each after those it needs; `modules_dep` as depmod(8) writes it.
+
+    What the kernel has built in is not listed there, and needs no loading.
+    """
     needs = {}
     for line in modules_dep.splitlines():
         path, _, rest = line.partition(":")
         needs[Path(path).name.partition(".")[0].replace("-", "_")] = [*reversed(rest.split()), path]
-    return list(dict.fromkeys(path for module in MODULES for path in needs[module]))
+    return list(dict.fromkeys(path for module in MODULES for path in needs.get(module, ())))
 
 
 if __name__ == "__main__":

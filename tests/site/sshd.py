@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import namespace
+
 SSHD = "/usr/sbin/sshd"
 # In a chroot / is no mount point and needs nothing: its mounts are private there already, and unshare's own attempt
 # to make them so would fail.
@@ -62,9 +64,8 @@ class Sshd:
         return (self.folder / "log").read_text()
 
     def sessions(self) -> list[int]:
-        """The process of each connection that is open."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
-        return [int(word) for word in children.split()]
+        """The processes of the connections that are open; as of OpenSSH 9.8 each has two, one below the other."""
+        return [pid for pid in _tree(self.pid) if _program(pid) in ("sshd", "sshd-session")][:-1]
 
 
 def new_key(path: Path) -> str:
@@ -84,7 +85,7 @@ def running(folder: Path, command: str) -> Iterator[Sshd]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    (folder / "config").write_text(CONFIG.format(port=port, folder=folder))
+    (folder / "config").write_text(CONFIG.format(port=port, folder=folder) + namespace.lenient())
     argv = [SSHD, "-D", "-E", f"{folder}/log", "-f", f"{folder}/config"]
     process = subprocess.Popen(
         ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", PRIVATE, "sh", *argv]
@@ -113,6 +114,13 @@ def _wait_until_open(port: int) -> None:
             if time.monotonic() > limit:
                 raise
             time.sleep(0.02)
+
+
+def _program(pid: int) -> str:
+    """What /proc calls the process, nothing when it is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
 
 
 def _tree(pid: int) -> list[int]:

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ class Desk:
     def host_key(self) -> str:
         return keys.host_key(self.lab, self.lab.host(NAME))
 
-    @property
+    @cached_property
     def database(self) -> Database:
         return Database(f"sqlite:///{self.config.parent}/leasehold.sqlite")
 
@@ -90,6 +91,7 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     assert made.returncode == 0, made.stderr
     before = snapshot(lab.name)[NAME]
     yield desk
+    desk.database.close()
     assert snapshot(lab.name)[NAME] == before
 
 

@@ -74,13 +74,18 @@ def test_a_stopped_sshd_times_out(tmp_path: Path):
         assert time.monotonic() - started < 2.5
 
 
+def stop_all(server: real.Sshd, by: signal.Signals) -> None:
+    """Stop or kill the processes of all open connections."""
+    for pid in server.sessions():
+        os.kill(pid, by)
+
+
 def test_a_stopped_session_times_out_and_the_kept_connection_is_given_up(tmp_path: Path):
     with real.running(tmp_path / "d", HELPER) as server:
         to = endpoint(server)
         with Connections(identity=server.identity, reveal=no_secret) as door:
             (first,) = door.call_all({to: [wish("1")]}, deadline_s=20)
-            (session,) = server.sessions()
-            os.kill(session, signal.SIGSTOP)
+            stop_all(server, signal.SIGSTOP)
             (second,) = door.call_all({to: [wish("2")]}, deadline_s=2)
             (third,) = door.call_all({to: [wish("3")]}, deadline_s=20)
         assert [code(answer) for answer in (first, second, third)] == [None, "timeout", None]
@@ -93,7 +98,7 @@ def test_a_session_stopped_in_the_middle_times_out(tmp_path: Path):
             while len(server.sessions()) < 1:
                 time.sleep(0.02)
             time.sleep(0.7)
-            os.kill(server.sessions()[0], signal.SIGSTOP)
+            stop_all(server, signal.SIGSTOP)
 
         stopper = threading.Thread(target=stop)
         stopper.start()
@@ -110,7 +115,7 @@ def test_a_session_that_dies_in_the_middle_leaves_the_replies_before_it(tmp_path
             while len(server.sessions()) < 1:
                 time.sleep(0.02)
             time.sleep(0.7)
-            os.kill(server.sessions()[0], signal.SIGKILL)
+            stop_all(server, signal.SIGKILL)
 
         killer = threading.Thread(target=kill)
         killer.start()
