@@ -59,7 +59,8 @@ def restore() -> None:
     if any(path.is_dir() for path in STATE.iterdir()) or not NOTE.exists():
         return
     note = _note()
-    if note.get("ip_forward") == "0":
+    # A lab of another root file system shares the network and nothing else: its table tells of it.
+    if note.get("ip_forward") == "0" and "lhlab-" not in run(["nft", "list", "tables"]).stdout:
         FORWARD.write_text("0")
     if not note.get("netns_is_mount", True) and NETNS.is_dir() and not any(NETNS.iterdir()):
         run(["umount", str(NETNS)], check=False)  # ip(8) mounts this folder on itself at its first use

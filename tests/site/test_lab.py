@@ -347,6 +347,11 @@ def test_machine_is_as_before_when_the_last_lab_is_gone() -> None:
             after = run([*inside, "sh", "-c", look]).stdout
             assert sorted(set(after.splitlines()) ^ set(before.splitlines())) == []
             assert after == before
+            # A lab in another chroot is known by its table alone, and needs the forwarding.
+            run([*inside, "nft", "add", "table", "ip", "lhlab-elsewhere"])
+            run([*command, "up", "--name", SPARE], timeout_s=60)
+            run([*command, "down", "--name", SPARE], timeout_s=60)
+            assert run([*inside, "cat", "/proc/sys/net/ipv4/ip_forward"]).stdout == "1\n"
         finally:
             machine.kill()
 
