@@ -159,7 +159,7 @@ class Life:
         """One pass at work."""
         with (self.site.folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
-                [str(LEASEHOLD), "pass", name, "--for", "600s"],
+                [str(LEASEHOLD), "pass", name, "--for", "3600s"],
                 env=self.site.environment | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
