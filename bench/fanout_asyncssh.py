@@ -54,21 +54,24 @@ async def all_hosts(one: Callable[[int], Awaitable[None]]) -> None:
 
 
 async def main() -> None:
-    connections: list[Any] = []
+    processes: list[Any] = []
 
     async def keep(_: int) -> None:
-        connections.append(await connect())
+        process = await (await connect()).create_process("leasehold-helper")
+        await process.stdout.readline()
+        processes.append(process)
 
     async def fresh(_: int) -> None:
         async with connect() as connection:
             await run(connection)
 
     async def kept(index: int) -> None:
-        await run(connections[index])
+        processes[index].stdin.write(INPUT)
+        assert (await processes[index].stdout.readline()).startswith('{"id"')
 
     loop = asyncio.get_running_loop()
     while word := (await loop.run_in_executor(None, sys.stdin.readline)).strip():
-        if word == "kept" and not connections:
+        if word == "kept" and not processes:
             await all_hosts(keep)
         used, started = cpu(), time.perf_counter()
         await all_hosts(fresh if word == "fresh" else kept)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from workers.node import build, install
-from workers.node.protocol import MAX_LINE, Reply, Request, parse_hello, parse_reply
+from workers.node.protocol import MAX_LINE, Reply, Request, is_hello, parse_hello, parse_reply
 
 REMIT = (
     "--mark",
@@ -224,12 +224,21 @@ def test_a_batch_is_answered_in_order_and_again_is_no_work(helper, folder):
     ],
 )
 def test_a_broken_line_is_refused_and_the_next_one_served(helper, folder, broken, says):
-    refused, served = talk(helper, folder, broken + b"\n\n" + line("2", "file", FILE))
+    refused, served = talk(helper, folder, broken + b"\n" + line("2", "file", FILE))
     assert refused.error is not None
     assert (refused.ok, refused.error.code, refused.error.retryable) == (False, "bad_request", False)
     assert says in refused.error.message
     assert refused.id in (None, "9")
     assert (served.id, served.ok) == ("2", True)
+
+
+def test_an_empty_line_is_greeted(helper, folder):
+    lines = b"\n" + line("1", "file", FILE) + b"\n"
+    done = subprocess.run(serve(helper, folder), input=lines, capture_output=True, timeout=100)
+    first, second, reply, third = done.stdout.decode().splitlines()
+    assert [is_hello(said) for said in (first, second, reply, third)] == [True, True, False, True]
+    assert {parse_hello(said).helper for said in (first, second, third)} == {parse_hello(first).helper}
+    assert parse_reply(reply).ok
 
 
 def test_what_the_forced_command_leaves_out_is_refused(helper, folder):
@@ -316,7 +325,7 @@ def test_a_manager_that_has_gone_is_no_error(helper, folder):
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
-        assert parse_hello(process.stdout.readline().decode()).protocol == 1
+        parse_hello(process.stdout.readline().decode())
         process.stdout.close()
         process.stdin.write(line("1", "file", FILE) * 3)
         process.stdin.close()

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 
-HELLO = {"hello": "leasehold", "protocol": 1, "helper": "odd", "boot_id": str(os.getppid()), "time": 1.0}
+HELLO = {"hello": "leasehold", "protocol": 2, "helper": "odd", "boot_id": str(os.getppid()), "time": 1.0}
 
 
 def say(line: str) -> None:
@@ -31,6 +31,8 @@ def do(request: dict) -> None:
     args = request.get("args", {})
     what, count = args.get("do", "echo"), args.get("count", 0)
     if what == "hang":
+        if "sign" in args:
+            open(args["sign"], "w").close()
         hang()
     elif what == "flood":
         for _ in range(count):
@@ -51,11 +53,14 @@ def do(request: dict) -> None:
     elif what == "say":
         say(args["words"])
         return
-    seen = {"args": args} if what == "echo" else {"length": len(json.dumps(args))}
+    seen = {"args": args, "pid": os.getpid()} if what == "echo" else {"length": len(json.dumps(args))}
     say(json.dumps({"id": request["id"], "ok": True, "state": "present", "changed": True, "seen": seen}))
 
 
 hello = sys.argv[sys.argv.index("--hello") + 1] if "--hello" in sys.argv else json.dumps(HELLO)
 say(hello)
 for line in sys.stdin:
-    do(json.loads(line))
+    if line.strip():
+        do(json.loads(line))
+    else:
+        say(hello)

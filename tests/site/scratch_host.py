@@ -94,7 +94,7 @@ class ScratchHost:
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
         hello, *replies = done.stdout.splitlines()
-        assert parse_hello(hello).protocol == 1
+        parse_hello(hello)
         return [parse_reply(reply) for reply in replies]
 
     def one(self, op: str, want: str, args: Mapping[str, Any]) -> Reply:

@@ -112,7 +112,7 @@ def test_a_second_reply_to_the_same_request_does_not_replace_the_first(sshd: rea
     ("hello", "words"),
     [
         ("Welcome to Debian", "not served by our helper"),
-        (json.dumps({"hello": "leasehold", "protocol": 2}), "protocol 2"),
+        (json.dumps({"hello": "leasehold", "protocol": 1}), "protocol 1"),
         ("{}", "leasehold host add"),
     ],
 )
@@ -228,6 +228,45 @@ def test_a_kept_connection_serves_later_batches(sshd: real.Sshd):
             (answer,) = door.call_all({endpoint(sshd): [wish(str(number))]}, deadline_s=20)
             assert answer.failure is None
     assert sshd.log.count("Accepted publickey") - before == 1
+
+
+def test_a_kept_helper_serves_later_batches(sshd: real.Sshd):
+    with Connections(identity=sshd.identity, reveal=no_secret) as door:
+        answers = [
+            answer
+            for number in range(3)
+            for answer in door.call_all({endpoint(sshd): [wish("1", n=number), wish("2")]}, deadline_s=20)
+        ]
+    assert [answer.failure for answer in answers] == [None] * 3
+    assert [answer.replies[0].seen["args"]["n"] for answer in answers] == [0, 1, 2]
+    assert len({reply.seen["pid"] for answer in answers for reply in answer.replies}) == 1
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_kept_helper_that_does_not_greet_again_is_started_anew(
+    sshd: real.Sshd, monkeypatch: pytest.MonkeyPatch, end: signal.Signals
+):
+    monkeypatch.setattr("workers.engine.hosts.STALE_S", 1.0)
+    to = endpoint(sshd)
+    with Connections(identity=sshd.identity, reveal=no_secret) as door:
+        (first,) = door.call_all({to: [wish("1")]}, deadline_s=20)
+        os.kill(first.replies[0].seen["pid"], end)
+        (second,) = door.call_all({to: [wish("1", n=2)]}, deadline_s=20)
+    assert second.failure is None
+    assert second.replies[0].seen["args"]["n"] == 2
+    assert second.replies[0].seen["pid"] != first.replies[0].seen["pid"]
+    if end is signal.SIGSTOP:
+        os.kill(first.replies[0].seen["pid"], signal.SIGCONT)
+
+
+def test_a_kept_helper_that_dies_at_work_is_a_failure(sshd: real.Sshd):
+    to = endpoint(sshd)
+    with Connections(identity=sshd.identity, reveal=no_secret) as door:
+        (first,) = door.call_all({to: [wish("1")]}, deadline_s=20)
+        (second,) = door.call_all({to: [wish("1"), wish("2", "kill"), wish("3")]}, deadline_s=20)
+        (third,) = door.call_all({to: [wish("1")]}, deadline_s=20)
+    assert [code(answer) for answer in (first, second, third)] == [None, "bad_reply", None]
+    assert [reply.ok for reply in second.replies] == [True, False, False]
 
 
 def test_a_lost_kept_connection_is_opened_anew(tmp_path: Path):

@@ -92,34 +92,36 @@ def test_a_stopped_session_times_out_and_the_kept_connection_is_given_up(tmp_pat
 
 
 def test_a_session_stopped_in_the_middle_times_out(tmp_path: Path):
+    sign = tmp_path / "sign"
     with real.running(tmp_path / "d", HELPER) as server:
 
         def stop() -> None:
-            while len(server.sessions()) < 1:
+            while not sign.exists():
                 time.sleep(0.02)
             time.sleep(0.7)
             stop_all(server, signal.SIGSTOP)
 
         stopper = threading.Thread(target=stop)
         stopper.start()
-        answer = ask(server, wish("1"), wish("2", "hang"), deadline_s=2.5)
+        answer = ask(server, wish("1"), wish("2", "hang", sign=str(sign)), deadline_s=6)
         stopper.join()
         assert [reply.ok for reply in answer.replies] == [True, False]
         assert code(answer) == "timeout"
 
 
 def test_a_session_that_dies_in_the_middle_leaves_the_replies_before_it(tmp_path: Path):
+    sign = tmp_path / "sign"
     with real.running(tmp_path / "d", HELPER) as server:
 
         def kill() -> None:
-            while len(server.sessions()) < 1:
+            while not sign.exists():
                 time.sleep(0.02)
             time.sleep(0.7)
             stop_all(server, signal.SIGKILL)
 
         killer = threading.Thread(target=kill)
         killer.start()
-        answer = ask(server, wish("1"), wish("2", "hang"), deadline_s=10)
+        answer = ask(server, wish("1"), wish("2", "hang", sign=str(sign)), deadline_s=10)
         killer.join()
         assert [reply.ok for reply in answer.replies] == [True, False]
         assert code(answer) == "host_unreachable"

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one door from the manager to its hosts: requests go out over SSH, one reply for each comes back.
 
-One connection a host, all its requests in one batch, hosts side by side. Whatever a host does is a value:
-nothing here raises for a host that is down, hung, changed or mad; its requests get replies that say so.
+One connection and one helper a host, all its requests in one batch, hosts side by side. Whatever a host does is a
+value: nothing here raises for a host that is down, hung, changed or mad; its requests get replies that say so.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ import paramiko
 
 from workers.engine import ssh
 from workers.engine.ssh import Endpoint
-from workers.node.protocol import Error, Hello, Reply, Request, parse_hello, parse_reply
+from workers.node.protocol import Error, Hello, Reply, Request, is_hello, parse_hello, parse_reply
 
-STALE_S = 5.0  # a kept connection has this long to open a session before a new one is made
+STALE_S = 5.0  # a kept helper has this long to greet again before a new connection is made
 CALL_BYTES = 4 * 1024 * 1024  # all that one call may bring back, stdout and stderr together
 LINE_BYTES = 1024 * 1024
 MAX_HOSTS = 256  # hosts served at once: one thread of ours and one of paramiko's each
@@ -33,6 +33,14 @@ GRACE_S = 0.5  # a deadline is noticed within 0.1 s (see ssh.Wire); this is for 
 COMMAND = (
     "leasehold-helper"  # the host's forced command takes its place; without one the shell does not find it
 )
+
+
+@dataclass(frozen=True)
+class Session:
+    """The helper at work on a host, and the connection to it."""
+
+    link: ssh.Link
+    channel: paramiko.Channel
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class Answer:
 
 
 class Connections:
-    """Connections that stay open for the length of a pass; a context manager, closed at its end.
+    """Connections that stay open for the length of a pass, with their helpers; a context manager, closed at its end.
 
     `identity` is the manager's ed25519 private key file. `reveal` gives the secret for a name: it takes the
     place of {"secret": NAME}, wherever in a request's args, just before the request is sent. It is called by
@@ -61,15 +69,15 @@ class Connections:
     def __init__(self, *, identity: Path, reveal: Callable[[str], str]) -> None:
         self._identity = ssh.load_identity(identity)
         self._reveal = reveal
-        self._links: dict[Endpoint, ssh.Link] = {}
+        self._sessions: dict[Endpoint, Session] = {}
 
     def __enter__(self) -> Connections:
         return self
 
     def __exit__(self, *_: object) -> None:
-        links = list(self._links.values())
-        self._links.clear()
-        ssh.close(links)
+        sessions = list(self._sessions.values())
+        self._sessions.clear()
+        _close(sessions)
 
     def call_all(
         self, batches: Mapping[Endpoint, Sequence[Request]], *, deadline_s: float, max_hosts: int = MAX_HOSTS
@@ -82,7 +90,7 @@ class Connections:
         by two threads at once.
         """
         until = time.monotonic() + deadline_s
-        calls = [_Call(to, tuple(requests), self._links.pop(to, None)) for to, requests in batches.items()]
+        calls = [_Call(to, tuple(requests), self._sessions.pop(to, None)) for to, requests in batches.items()]
         todo, done = deque(calls), queue.SimpleQueue[_Call]()
 
         def serve() -> None:
@@ -104,8 +112,8 @@ class Connections:
                 except queue.Empty:
                     break  # a thread is stuck where no deadline reaches, a name look-up for one
                 del waiting[id(call)]
-                if call.link is not None:
-                    self._links[call.endpoint] = call.link
+                if call.session is not None:
+                    self._sessions[call.endpoint] = call.session
                 yield call.answer()
             for call in waiting.values():
                 yield call.answer()
@@ -149,7 +157,7 @@ class _Call:
 
     endpoint: Endpoint
     requests: tuple[Request, ...]
-    link: ssh.Link | None  # in: one kept from before; out: one worth keeping
+    session: Session | None  # in: one kept from before; out: one worth keeping
     got: dict[str, Reply] = field(default_factory=dict)
     hello: Hello | None = None
     failure: Error | None = None
@@ -160,6 +168,8 @@ class _Call:
     _masks: tuple[bytes, ...] = ()
     _partial: bytearray = field(default_factory=bytearray)
     _missing: int = 0
+    _is_done: bool = False  # the host has greeted behind the last request
+    _until: float = math.inf
     _odd: str = ""  # the first line that made no sense
 
     def run(self, identity: paramiko.PKey, reveal: Callable[[str], str], until: float) -> None:
@@ -226,38 +236,50 @@ class _Call:
         return b"".join(lines)
 
     def _converse(self, data: bytes, identity: paramiko.PKey, until: float) -> None:
-        channel = self._session(identity, until)
-        assert self.link is not None
-        outcome = ssh.exchange(self.link, channel, data, self._take)
-        if outcome is None:
-            self.link.wire.allow(math.inf, CALL_BYTES)
+        self._until = until
+        outcome = self._ask_kept(data)
+        if self.hello is None:
+            link = ssh.open_link(self.endpoint, identity, until)
+            link.wire.allow(until, CALL_BYTES)
+            self.session = _started(link)
+            outcome = self._exchange(self.session, data)
+        if self._is_done and not self._missing and self.session is not None:
+            self.session.link.wire.allow(math.inf, CALL_BYTES)
             return
-        status = "no exit status" if outcome.status is None else f"exit status {outcome.status}"
-        said = _clean(outcome.stderr, self._masks) or self._odd or "it said nothing"
-        if outcome.status == 127 and self.hello is None:
-            said += f" (no forced command there? `leasehold host add {self.endpoint.name} ...` installs it)"
-        raise ssh.Broken(
-            "bad_reply",
-            f"{self.endpoint}: the helper ended with {self._missing} requests unanswered, {status}: {said}",
-        )
+        said = self._odd or "it said nothing"
+        if outcome is None:
+            words = f"left {self._missing} requests unanswered: {said}"
+        else:
+            status = "no exit status" if outcome.status is None else f"exit status {outcome.status}"
+            said = _clean(outcome.stderr, self._masks) or said
+            if outcome.status == 127 and self.hello is None:
+                said += (
+                    f" (no forced command there? `leasehold host add {self.endpoint.name} ...` installs it)"
+                )
+            words = f"ended with {self._missing} requests unanswered, {status}: {said}"
+        raise ssh.Broken("bad_reply", f"{self.endpoint}: the helper {words}")
 
-    def _session(self, identity: paramiko.PKey, until: float) -> paramiko.Channel:
-        """The helper, started on the kept connection if that still works, else on a new one."""
-        if self.link is not None:
-            self.link.wire.allow(min(until, time.monotonic() + STALE_S), CALL_BYTES)
-            try:
-                channel = self.link.start(COMMAND)
-            except ssh.Broken:
-                self._drop()
-            else:
-                self.link.wire.allow(until, CALL_BYTES)
-                return channel
-        self.link = ssh.open_link(self.endpoint, identity, until)
-        self.link.wire.allow(until, CALL_BYTES)
-        return self.link.start(COMMAND)
+    def _ask_kept(self, data: bytes) -> ssh.Outcome | None:
+        """Bring the batch to the kept helper, if there is one; without a greeting it was of no more use."""
+        if self.session is None:
+            return None
+        self.session.link.wire.allow(min(self._until, time.monotonic() + STALE_S), CALL_BYTES)
+        try:
+            outcome = self._exchange(self.session, b"\n" + data)
+        except ssh.Broken:
+            if self.hello is not None:
+                raise
+            outcome = None
+        if self.hello is None:
+            self._drop()
+            self._partial.clear()
+        return outcome
+
+    def _exchange(self, session: Session, data: bytes) -> ssh.Outcome | None:
+        return ssh.exchange(session.link, session.channel, data + b"\n", self._take, is_last=False)
 
     def _take(self, chunk: bytes) -> bool:
-        """Read what has come as far as lines are whole; True when every request has its reply."""
+        """Read what has come as far as lines are whole; True when the host has seen to every request."""
         self._partial += chunk
         *lines, rest = self._partial.split(b"\n")
         self._partial = rest
@@ -265,13 +287,18 @@ class _Call:
             raise ssh.Broken("bad_reply", f"{self.endpoint} sent a line of more than {LINE_BYTES} bytes")
         for line in lines:
             self._read(_masked(bytes(line), self._masks))
-        return self._missing == 0
+        return self._is_done
 
     def _read(self, line: bytes) -> None:
         try:
             text = line.decode()
             if self.hello is None:
                 self.hello = parse_hello(text)
+                if self.session is not None:
+                    self.session.link.wire.until = self._until
+                return
+            if is_hello(text):
+                self._is_done = True
                 return
             reply = parse_reply(text)
         except (ValueError, RecursionError) as error:
@@ -292,9 +319,24 @@ class _Call:
         self._drop()
 
     def _drop(self) -> None:
-        link, self.link = self.link, None
-        if link is not None:
-            ssh.close([link])
+        session, self.session = self.session, None
+        if session is not None:
+            _close([session])
+
+
+def _started(link: ssh.Link) -> Session:
+    """The helper, started on a new connection, which is closed again where that fails."""
+    try:
+        return Session(link, link.start(COMMAND))
+    except BaseException:
+        ssh.close([link])
+        raise
+
+
+def _close(sessions: Sequence[Session]) -> None:
+    ssh.close(session.link for session in sessions)
+    for session in sessions:
+        session.channel.close()  # its descriptors; nothing goes to the host any more
 
 
 def filled(value: Any, reveal: Callable[[str], str], used: set[str]) -> Any:

@@ -219,15 +219,21 @@ def shown_host_key(address: str, port: int, until: float) -> str:
 
 
 def exchange(
-    link: Link, channel: paramiko.Channel, data: bytes, take: Callable[[bytes], bool]
+    link: Link,
+    channel: paramiko.Channel,
+    data: bytes,
+    take: Callable[[bytes], bool],
+    *,
+    is_last: bool = True,
 ) -> Outcome | None:
-    """Send `data` and the end of input; hand what comes back on stdout to `take` until that says True
-    (enough).
+    """Send `data`; hand what comes back on stdout to `take` until that says True (enough).
 
-    Returns None when `take` had enough, else how the session ended. Both directions and stderr move together,
-    so that neither end can block the other. Raises Broken when the wire's bounds are passed or the connection
-    is lost.
+    Returns None when `take` had enough, else how the session ended. The end of input follows `data` and the session
+    is closed, but where `is_last` is False and `take` had enough: then the session is as good as before for more.
+    Both directions and stderr move together, so that neither end can block the other. Raises Broken when the
+    wire's bounds are passed or the connection is lost.
     """
+    keep = False
     unsent, stderr = data, b""
     poll = select.poll()
     poll.register(channel.fileno(), select.POLLIN)
@@ -238,11 +244,12 @@ def exchange(
                 stderr = (stderr + channel.recv_stderr(CHUNK))[-STDERR_TAIL:]
             elif channel.recv_ready():
                 if take(channel.recv(CHUNK)):
+                    keep = not is_last
                     return None
             elif ended:
                 break
             elif unsent and channel.send_ready():
-                unsent = _send(channel, unsent)
+                unsent = _send(channel, unsent, is_last)
             else:
                 poll.poll(50 if unsent else 1000)
         channel.status_event.wait()
@@ -252,8 +259,9 @@ def exchange(
     except _PARAMIKO as error:
         raise link.broken(error, "while it worked") from None
     finally:
-        with contextlib.suppress(*_PARAMIKO):
-            channel.close()
+        if not keep:
+            with contextlib.suppress(*_PARAMIKO):
+                channel.close()
 
 
 def close(links: Iterable[Link]) -> None:
@@ -288,13 +296,13 @@ def _connect(endpoint: Endpoint, until: float) -> Wire:
     )
 
 
-def _send(channel: paramiko.Channel, unsent: bytes) -> bytes:
-    """Send what fits now, then the end of input; returns what is left."""
+def _send(channel: paramiko.Channel, unsent: bytes, is_last: bool) -> bytes:
+    """Send what fits now, and the end of input behind the last of it; returns what is left."""
     try:
         unsent = unsent[channel.send(unsent[:CHUNK]) :]
     except OSError:
         return b""  # the host has closed its end: what it said before tells more than this error
-    if not unsent:
+    if not unsent and is_last:
         channel.shutdown_write()
     return unsent
 

@@ -71,17 +71,22 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def serve(remit: Remit, requests: BinaryIO, replies: BinaryIO) -> int:
-    """Greet, then answer line by line until the end of input; one bad request does not disturb the next."""
+    """Greet, then answer line by line until the end of input; one bad request does not disturb the next.
+
+    An empty line is answered with the greeting.
+    """
     os.makedirs(remit.dir, 0o700, exist_ok=True)
     door = Door(remit.dir)
     try:
-        _send(replies, Hello(PROTOCOL, version(), facts.boot_id(), time.time()).to_json())
+        helper = version()
+        _greet(replies, helper)
         while line := requests.readline(MAX_LINE + 1):
             if len(line) > MAX_LINE:
                 while not line.endswith(b"\n") and (line := requests.readline(MAX_LINE)):
                     pass
                 reply = Reply(None, False, "unknown", error=Error("bad_request", f"over {MAX_LINE} bytes"))
             elif not line.strip():
+                _greet(replies, helper)
                 continue
             else:
                 reply = answer(line, remit, door)
@@ -127,6 +132,10 @@ def _answer(request: Request, remit: Remit, door: Door) -> Reply:
     if request.op == "facts":
         return Reply(request.id, True, "present", seen=facts.facts(remit, door))
     return converge.answer(request, remit, door)
+
+
+def _greet(replies: BinaryIO, helper: str) -> None:
+    _send(replies, Hello(PROTOCOL, helper, facts.boot_id(), time.time()).to_json())
 
 
 def _send(replies: BinaryIO, line: str) -> None:

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What manager and helper say to each other: JSON lines, read into frozen dataclasses at this edge.
 
+The helper greets when it starts and whenever it reads an empty line. So an empty line behind a batch of requests asks
+for the sign that all of them have been seen to.
+
 The manager imports this module too, so that both ends read and write the same shapes.
 """
 
@@ -13,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-PROTOCOL = 1
+PROTOCOL = 2
 MAX_LINE = 4 * 1024 * 1024  # a request carries a site roll or a FAI configuration space, as text
 MAX_SEEN = 16 * 1024
 
@@ -89,7 +92,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Hello:
-    """The helper's first line. `boot_id` tells a reboot of the host; `time` is its clock, in Unix seconds."""
+    """The helper's greeting. `boot_id` tells a reboot of the host; `time` is its clock, in Unix seconds."""
 
     protocol: int
     helper: str
@@ -183,11 +186,16 @@ def parse_reply(line: str) -> Reply:
     return Reply(id_, ok, state, data.get("changed") is True, tuple(did), seen, why, error)
 
 
+def is_hello(line: str) -> bool:
+    """Whether the line is a greeting and no reply; nothing is said of what is in it."""
+    return line.startswith('{"hello"')
+
+
 def parse_hello(line: str) -> Hello:
     """The Hello in `line`; raises ValueError when it is none or of another protocol."""
     data = json.loads(line)
     if not isinstance(data, dict) or data.get("hello") != "leasehold":
-        raise ValueError("the first line is not a helper's greeting")
+        raise ValueError("that is not a helper's greeting")
     if data.get("protocol") != PROTOCOL:
         raise ValueError(f"the helper speaks protocol {data.get('protocol')!r}, this manager {PROTOCOL}")
     helper, boot_id, time = data.get("helper"), data.get("boot_id"), data.get("time")

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from workers.node.protocol import (
     CODES,
     MAX_SEEN,
+    PROTOCOL,
     Error,
     Hello,
     Refused,
     Reply,
     Request,
+    is_hello,
     parse_hello,
     parse_reply,
     parse_request,
@@ -47,10 +49,12 @@ def test_a_reply_comes_out_as_it_went_in(seen, did, code):
 
 
 def test_a_greeting_comes_out_as_it_went_in():
-    hello = Hello(1, "abc", "boot", 1.5)
+    hello = Hello(PROTOCOL, "abc", "boot", 1.5)
     assert parse_hello(hello.to_json()) == hello
-    with pytest.raises(ValueError, match="speaks protocol 2"):
-        parse_hello(Hello(2, "abc", "boot", 1.5).to_json())
+    assert is_hello(hello.to_json())
+    assert not is_hello(Reply("1", True, "present").to_json())
+    with pytest.raises(ValueError, match="speaks protocol 1"):
+        parse_hello(Hello(PROTOCOL - 1, "abc", "boot", 1.5).to_json())
 
 
 @given(st.text())
