@@ -134,9 +134,15 @@ def _mounts(text: str) -> list[str]:
 
 
 def _is_work(process: Process) -> bool:
-    if process.is_first or not process.argv:
+    if process.is_first or not process.argv or _is_serving(process):
         return False
     return Path(process.argv[0].split(" ")[0]).name.rstrip(":") not in PART_OF_THE_HOST
+
+
+def _is_serving(process: Process) -> bool:
+    """The helper that answers a pass, and goes with it."""
+    script = next((word for word in process.argv[1:] if not word.startswith("-")), "")
+    return Path(script).name == "helper.pyz" and "serve" in process.argv
 
 
 def _title(process: Process) -> str:
