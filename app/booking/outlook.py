@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.booking import availability, quota, room
-from app.booking.request import check_hosts
+from app.booking import availability, quota
+from app.booking.request import Placed, check_hosts, place
 from app.db.account import Account
 from app.db.base import Database
 from app.domain import recurrence
@@ -57,37 +57,45 @@ def outlook(
 ) -> Outlook:
     """What `request` would answer to `raw`, or `series.book` to it with `again`, but for name, users and note.
 
-    InvalidRequest names what of the rest is to be mended. Of a series each slot is looked at by itself. One refusal
-    alone carries who is in the way and what would fit instead. Takes no lock.
+    InvalidRequest names what of the rest is to be mended. Each slot of a series is looked at with those before it as
+    booked, as `series.book` does. One refusal alone carries who is in the way and what would fit instead. Takes no
+    lock.
     """
     limits = availability.limits(settings)
     first, shape = validate_size(raw, now=now, rolls=rolls, appliances=appliances, limits=limits)
     check_hosts(database, account, raw, shape)
     repeat = None if again is None else recurrence.validate(again)
     slots = [first] if repeat is None else recurrence.slots(first, repeat, now + limits.ahead)
-    granted: list[tuple[Slot, Shape]] = []
+    called = raw.get("name")
+    name = called if isinstance(called, str) and called else account.name
+    placed: list[Placed] = []
     refused: list[tuple[Slot, NoRoom]] = []
-    held: list[Holding] = []
     over: Mapping[str, str] = {}
+    counted: list[Holding] = []
     with database.reading() as session:
-        for slot in slots:
+        for number, slot in enumerate(slots, start=1):
             try:
-                allowed = quota.within(
-                    session, settings, account, shape, slot, now, beside=held, count_field=count_field(raw)
+                placed.append(
+                    place(
+                        session,
+                        settings,
+                        account,
+                        shape,
+                        slot,
+                        now,
+                        name=name if repeat is None else recurrence.name_of(name, number),
+                        count_field=count_field(raw),
+                        beside=placed,
+                    )
                 )
-                occupied = room.occupied(settings, slot)
-                fits, _ = room.find(session, settings, allowed, occupied, now, name=account.name)
             except NoRoom as why:
                 refused.append((slot, why))
             except InvalidRequest as why:
                 over = why.fields
-                held.append(Holding(shape.least, slot))
+                counted = [Holding(shape.least, slot)]
                 break
-            else:
-                granted.append((slot, fits))
-                held.append(Holding(fits.most, slot))
-        counted = held or [Holding(shape.least, first)]
-        lines = quota.lines(session, settings, account, counted, now)
+        counted = [Holding(one.granted.most, one.slot) for one in placed] + counted
+        lines = quota.lines(session, settings, account, counted or [Holding(shape.least, first)], now)
     if repeat is None:
         refused = [
             (slot, availability.explain(database, settings, account, shape, slot, why, now=now))
@@ -97,7 +105,7 @@ def outlook(
         asked=shape,
         is_one=repeat is None,
         skips=repeat is not None and repeat.skips,
-        granted=tuple(granted),
+        granted=tuple((one.slot, one.granted) for one in placed),
         refused=tuple(refused),
         over=over,
         lines=tuple(lines),

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import insert
@@ -22,10 +23,24 @@ from app.domain.quota import Holding
 from app.domain.request import Request, validate
 from app.domain.shape import COMPUTE, Shape
 from app.domain.shape_input import field_of
+from app.domain.slot import Slot
 from app.settings import Settings
 
 # Cluster users get uids from here on: above what Debian gives to accounts made by hand on a fresh system.
 FIRST_UID = 2001
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What is granted of a request in its slot, and where it stands."""
+
+    slot: Slot
+    granted: Shape
+    placement: Placement
+
+    def amounts(self, settings: Settings) -> dict[tuple[int | str, str], int]:
+        """What it takes of each host and of the site's pools, see `room.amounts`."""
+        return room.amounts(room.groups(self.granted, settings), self.placement)
 
 
 def request(
@@ -91,18 +106,24 @@ def write(
         raise InvalidRequest(
             {"name": f"There is a cluster called {wanted.name!r} already. Choose another name."}
         )
-    allowed = quota.within(
-        session, settings, account, wanted.shape, wanted.slot, now, count_field=wanted.count_field
+    placed = place(
+        session,
+        settings,
+        account,
+        wanted.shape,
+        wanted.slot,
+        now,
+        name=wanted.name,
+        count_field=wanted.count_field,
     )
-    slot = room.occupied(settings, wanted.slot)
-    granted, placement = room.find(session, settings, allowed, slot, now, name=wanted.name)
+    granted = placed.granted
     row = _row(wanted, settings, account, now)
     row.request_key = key
     session.add(row)
     session.flush()
-    write_nodes(session, settings, row.id, wanted.shape, granted, placement)
+    write_nodes(session, settings, row.id, wanted.shape, granted, placed.placement)
     session.connection().execute(insert(ClusterUser), _users(wanted, row.id))
-    ledger.take(session, row.id, room.amounts(room.groups(granted, settings), placement), slot)
+    ledger.take(session, row.id, placed.amounts(settings), room.occupied(settings, wanted.slot))
     event.record(
         session,
         now,
@@ -116,6 +137,37 @@ def write(
     if (rule := rule_for(settings.booking.auto_approve, name, holding, now)) is not None:
         _approve(session, row, rule, now)
     return row.id
+
+
+def place(
+    session: Session,
+    settings: Settings,
+    account: Account,
+    shape: Shape,
+    slot: Slot,
+    now: datetime,
+    *,
+    name: str,
+    count_field: str = "node_count",
+    beside: Sequence[Placed] = (),
+) -> Placed:
+    """What `account` is granted of the shape in `slot`, and where; what is placed `beside` counts as booked, too.
+
+    NoRoom where there is no room for its least; InvalidRequest, by field, where the project may not have that, see
+    `quota.within`. `name` is the cluster's, see `room.find`. Writes nothing; under the ledger lock where it is to be
+    booked.
+    """
+    held = [Holding(one.granted.most, one.slot) for one in beside]
+    allowed = quota.within(session, settings, account, shape, slot, now, beside=held, count_field=count_field)
+    occupied = room.occupied(settings, slot)
+    taken = [
+        taken
+        for one in beside
+        if room.occupied(settings, one.slot).overlaps(occupied)
+        for taken in ledger.in_slot(one.amounts(settings), room.occupied(settings, one.slot))
+    ]
+    granted, placement = room.find(session, settings, allowed, occupied, now, name=name, beside=taken)
+    return Placed(slot, granted, placement)
 
 
 def write_nodes(

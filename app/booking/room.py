@@ -161,12 +161,20 @@ def shape_of(row: Reservation) -> Shape:
 
 
 def find(
-    session: Session, settings: Settings, shape: Shape, slot: Slot, now: datetime, *, name: str
+    session: Session,
+    settings: Settings,
+    shape: Shape,
+    slot: Slot,
+    now: datetime,
+    *,
+    name: str,
+    beside: Sequence[Taken] = (),
 ) -> tuple[Shape, Placement]:
     """As much of the shape as fits throughout the occupied `slot`, its least at the least, and where; or NoRoom.
 
     Only some hosts are looked at first, from a point in their ring that `name` decides, so that clusters spread over
-    the site; all of them before the answer is less than the whole, or when few hosts are asked for.
+    the site; all of them before the answer is less than the whole, or when few hosts are asked for. `beside` counts
+    as taken, too.
     """
     wanted = groups(shape, settings)
     look: Counter[str] = Counter()
@@ -176,10 +184,10 @@ def find(
     some = _some(roster, {role: max(FIRST_LOOK, number) for role, number in look.items()}, name)
     if len(some) < len({host_id for host_id, _ in roster}) and all(g.policy != "pack" for g in wanted):
         try:
-            return shape, _stock(session, settings, slot, now, roster, some).fit(wanted, slot)
+            return shape, _stock(session, settings, slot, now, roster, some, beside=beside).fit(wanted, slot)
         except NoRoom:
             pass
-    return grant(_stock(session, settings, slot, now, roster, None), settings, shape, slot)
+    return grant(_stock(session, settings, slot, now, roster, None, beside=beside), settings, shape, slot)
 
 
 def grant(stock: Stock, settings: Settings, shape: Shape, slot: Slot) -> tuple[Shape, Placement]:
@@ -217,6 +225,7 @@ def _stock(
     roster: Sequence[tuple[int, str]],
     only: Collection[int] | None,
     without: int | None = None,
+    beside: Sequence[Taken] = (),
 ) -> Stock:
     roles: dict[int, set[str]] = {}
     for host_id, role in roster:
@@ -228,7 +237,7 @@ def _stock(
     taken = ledger.taken(session, slot, now, only, without)
     if only is not None:
         taken += ledger.taken_of_pools(session, slot, now)
-    return Stock(candidates, have, taken + _maintenance(session, slot, have))
+    return Stock(candidates, have, [*taken, *beside, *_maintenance(session, slot, have)])
 
 
 def capacity(session: Session, settings: Settings) -> dict[tuple[int | str, str], int]:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from app.booking import availability, decide
-from app.booking.request import check_hosts, made_before, write
+from app.booking.request import Placed, check_hosts, made_before, place, write
 from app.db import reservation
 from app.db import series as db
 from app.db.account import Account
@@ -26,7 +26,7 @@ from app.domain.shape import COMPUTE
 from app.domain.slot import Slot
 from app.settings import Settings
 
-SUFFIX = "-01"
+SUFFIX = recurrence.name_of("", 1)
 
 
 def book(
@@ -66,7 +66,7 @@ def book(
         )
     slots = recurrence.slots(first.slot, repeat, now + limits.ahead)
     wanted = [
-        replace(first, name=f"{first.name}-{number:02}", slot=slot)
+        replace(first, name=recurrence.name_of(first.name, number), slot=slot)
         for number, slot in enumerate(slots, start=1)
     ]
     refused: list[tuple[Request, NoRoom]] = []
@@ -94,7 +94,9 @@ def book(
             series_id = made_of.id
     except NoRoom as why:
         advised = _advised(database, settings, account, refused, now)
-        raise NoRoom(why.reasons, alternatives=_instead(wanted, [told for _, told in advised])) from why
+        instead = _instead(wanted, [told for _, told in advised])
+        fitting = [one for one in instead if _fits(database, settings, account, wanted, one, now)]
+        raise NoRoom(why.reasons, alternatives=fitting) from why
     if refused:
         advised = _advised(database, settings, account, refused, now)
         with database.writing() as session:
@@ -117,7 +119,7 @@ def _advised(
 
 
 def _instead(wanted: Sequence[Request], refused: Sequence[NoRoom]) -> list[Alternative]:
-    """What would fit in place of the series: without the slots that have no room, or what fits into each of those."""
+    """What may fit in place of the series: without the slots that have no room, or what fits into each of those."""
     first, found = wanted[0], []
     if len(refused) < len(wanted):
         found.append(Alternative("fewer", first.slot, first.shape))
@@ -130,6 +132,30 @@ def _instead(wanted: Sequence[Request], refused: Sequence[NoRoom]) -> list[Alter
         length = min(one.slot.length for one in shorter)
         found.append(Alternative("shorter", Slot(first.slot.start, first.slot.start + length), first.shape))
     return found
+
+
+def _fits(
+    database: Database,
+    settings: Settings,
+    account: Account,
+    wanted: Sequence[Request],
+    offer: Alternative,
+    now: datetime,
+) -> bool:
+    """Whether the whole series fits as offered: what fits into each slot may be too much for two that are close."""
+    if offer.kind == "fewer":
+        return True  # those that have room had it beside one another
+    placed: list[Placed] = []
+    with database.reading() as session:
+        for one in wanted:
+            slot = Slot(one.slot.start, one.slot.start + offer.slot.length)
+            try:
+                placed.append(
+                    place(session, settings, account, offer.shape, slot, now, name=one.name, beside=placed)
+                )
+            except (NoRoom, InvalidRequest):
+                return False
+    return True
 
 
 def cancel_ahead(database: Database, account: Account, reservation_id: int, *, now: datetime) -> int:

@@ -66,6 +66,11 @@ def validate(raw: Mapping[str, object]) -> Recurrence:
     )
 
 
+def name_of(name: str, number: int) -> str:
+    """What the cluster for the slot of this number, counted from 1, is called in a series of this name."""
+    return f"{name}-{number:02}"
+
+
 def slots(first: Slot, recurrence: Recurrence, furthest: datetime) -> list[Slot]:
     """The slots from `first` on, none of which begins after `furthest`: all at its time of day in the zone.
 
