@@ -125,7 +125,9 @@ SCHEMAS: Mapping[str, Schema] = {
     "Rolls": thing(rolls=many(ROLL), appliances=many(ROLL)),
     "Availability": thing(
         earliest=maybe(thing(start=TIME, end=TIME)),
-        largest=thing(start=TIME, end=TIME, node_count=WHOLE),
+        largest=thing(
+            start=TIME, end=TIME, node_count=WHOLE, groups=many(thing(name=TEXT, node_count=WHOLE))
+        ),
         free=many(thing(role=TEXT, resource=TEXT, free=WHOLE, total=WHOLE, largest=WHOLE)),
         alternatives=many(ref("Alternative")),
     ),

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,15 +13,20 @@ from flask.typing import ResponseReturnValue
 
 from app.api import body, show
 from app.api.fields import MOMENT_SCHEMA, TEXT, Field, Fields, digits, duration, gib, mib, moment
+from app.api.reservation import NEW, groups
 from app.booking import availability
+from app.booking.request import check_hosts
 from app.domain.errors import InvalidRequest
+from app.domain.refusal import Alternative
 from app.domain.roll import Roll
+from app.domain.shape import Shape
 from app.domain.shape_input import Limits, validate_shape
 from app.domain.slot import Slot
 from app.web import visit
 
 # What is asked for where the address does not say: as the page suggests.
-SUGGESTED = {"vcpus": 1, "memory_mib": 1024, "disk_gib": 4, "home_gib": 2}
+SUGGESTED_HOME_GIB = 2
+SUGGESTED = {"vcpus": 1, "memory_mib": 1024, "disk_gib": 4}
 # name in the address -> name in the domain.
 SIZES = {
     "nodes": "node_count",
@@ -32,8 +37,26 @@ SIZES = {
 }
 COUNT = {"type": "integer", "minimum": 1, "maximum": 999999999}
 AMOUNT = TEXT | {"pattern": "^[0-9]{1,9} ?(MiB|GiB|TiB)$"}
+
+
+def _groups(value: object) -> list[dict[str, object]]:
+    try:
+        found = body.parse(str(value))
+    except ValueError as why:
+        raise ValueError(f"Give the groups as JSON, as a request has them: {why}.") from None
+    return groups(found)
+
+
 QUESTION: Fields = {
-    "nodes": Field(digits, COUNT | {"description": "Compute nodes."}, is_required=True),
+    "nodes": Field(digits, COUNT | {"description": "Compute nodes; or say groups."}),
+    "groups": Field(
+        _groups,
+        {
+            **NEW["groups"].schema,
+            "description": "In place of nodes, vcpus, memory and disk: groups as a request has them, as JSON.",
+        },
+        is_json=True,
+    ),
     "duration": Field(
         duration, TEXT | {"description": "ISO 8601: P7D, PT4H30M.", "examples": ["P7D"]}, is_required=True
     ),
@@ -54,30 +77,33 @@ def ask() -> ResponseReturnValue:
     site, now = visit.site(), visit.now()
     limits = availability.limits(site.settings)
     values, wrong = body.query(QUESTION)
-    sizes = SUGGESTED | {inner: values[outer] for outer, inner in SIZES.items() if outer in values}
+    asked = _asked(values, wrong)
+    shape = None
     try:
-        shape = validate_shape(sizes, limits=limits)
+        shape = validate_shape(asked, appliances=visit.software().appliance_names, limits=limits)
     except InvalidRequest as why:
         outer = {inner: outer for outer, inner in SIZES.items()}
         wrong = {outer.get(name, name): message for name, message in why.fields.items()} | wrong
     after = max(now, values.get("after", now))
     length: timedelta = values.get("duration", timedelta(hours=1))
     wrong |= _wrong_times(after, length, values.get("before"), now, limits)
-    if wrong:
+    if wrong or shape is None:
         raise InvalidRequest(wrong)
+    check_hosts(site.database, visit.me(), asked, shape)
     slot = Slot(after, after + length)
     earliest = availability.earliest(
         site.database, site.settings, shape, length, after, values.get("before"), now=now
     )
-    largest = availability.largest(site.database, site.settings, shape, slot, now=now)
-    alternatives = []
+    number = availability.largest(site.database, site.settings, shape, slot, now=now)
+    largest = shape.yielding.of(number) if number else None
+    instead = []
     if earliest is not None and earliest != slot:
-        alternatives.append({"kind": "later", "request": sizes | show.slot(earliest)})
-    if 0 < largest < sizes["node_count"]:
-        alternatives.append({"kind": "smaller", "request": sizes | show.slot(slot) | {"node_count": largest}})
+        instead.append(Alternative("later", earliest, shape))
+    if largest is not None and number < shape.least:
+        instead.append(Alternative("smaller", slot, largest))
     return jsonify(
         earliest=show.slot(earliest) if earliest else None,
-        largest=show.slot(slot) | {"node_count": largest},
+        largest=show.slot(slot) | {"node_count": number, "groups": _counts(largest)},
         free=[
             {
                 "role": share.role,
@@ -88,8 +114,23 @@ def ask() -> ResponseReturnValue:
             }
             for share in availability.shares(site.database, site.settings, slot, now=now)
         ],
-        alternatives=alternatives,
+        alternatives=show.alternatives(instead, asked | show.slot(slot)),
     )
+
+
+def _asked(values: Mapping[str, Any], wrong: Mapping[str, str]) -> dict[str, Any]:
+    """The shape as `domain.shape_input` reads it: of groups, or of the one that the address says by itself."""
+    sizes = {inner: values[outer] for outer, inner in SIZES.items() if outer in values}
+    asked = {"home_gib": SUGGESTED_HOME_GIB} | sizes
+    if "groups" in values:
+        return asked | {"groups": values["groups"]}
+    if "groups" in wrong:
+        asked.setdefault("node_count", 1)  # the groups are told wrong; that nothing else says how many is not
+    return SUGGESTED | asked
+
+
+def _counts(shape: Shape | None) -> list[dict[str, Any]]:
+    return [{"name": group.name, "node_count": group.most} for group in (shape.groups if shape else ())]
 
 
 def _wrong_times(

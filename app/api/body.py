@@ -32,15 +32,21 @@ def json_object() -> dict[str, Any]:
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("Send JSON, with the header Content-Type: application/json.")
     try:
-        # NaN and Infinity are no JSON, but read here they are refused with the name of their field.
-        found = json.loads(data, parse_int=_integer, object_pairs_hook=_each_once)
-    except RecursionError:
-        raise BadRequest("The JSON is nested too deeply.") from None
+        found = parse(data)
     except ValueError as why:
         raise BadRequest(f"The body is not JSON: {why}") from None
     if not isinstance(found, dict):
         raise BadRequest("The body must be a JSON object: { ... }.")
     return found
+
+
+def parse(text: str | bytes) -> object:
+    """What the JSON says; ValueError in words where it is none."""
+    try:
+        # NaN and Infinity are no JSON, but read here they are refused with the name of their field.
+        return json.loads(text, parse_int=_integer, object_pairs_hook=_each_once)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def fields(wanted: Fields) -> dict[str, Any]:

@@ -80,9 +80,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.endpoint == "reservation.create":
         parameters.append(IDEMPOTENCY_KEY)
     for name, field in (operation.query or {}).items():
-        parameters.append(
-            {"name": name, "in": "query", "required": field.is_required, "schema": field.schema}
-        )
+        form: dict[str, Any] = {"schema": field.schema}
+        if field.is_json:
+            form = {"content": {"application/json": form}}
+        parameters.append({"name": name, "in": "query", "required": field.is_required, **form})
     made: dict[str, Any] = {
         "operationId": operation.endpoint,
         "summary": operation.summary,

@@ -33,11 +33,15 @@ MIB = {"MiB": 1, "GiB": 1 << 10, "TiB": 1 << 20}
 
 @dataclass(frozen=True)
 class Field:
-    """One field: `read` turns what was sent into what the use case takes, or raises ValueError in words."""
+    """One field: `read` turns what was sent into what the use case takes, or raises ValueError in words.
+
+    In a query, `is_json` says that the value is JSON and not text.
+    """
 
     read: Reader
     schema: Mapping[str, object]
     is_required: bool = False
+    is_json: bool = False
 
 
 Fields = Mapping[str, Field]

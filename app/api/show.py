@@ -189,8 +189,13 @@ def no_room(why: NoRoom, asked: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "reasons": list(why.reasons),
         "in_the_way": in_the_way(why.in_the_way),
-        "alternatives": [{"kind": one.kind, "request": _instead(asked, one)} for one in why.alternatives],
+        "alternatives": alternatives(why.alternatives, asked),
     }
+
+
+def alternatives(found: Iterable[Alternative], asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What fits instead, each as the request `asked`, changed so that it fits."""
+    return [{"kind": one.kind, "request": _instead(asked, one)} for one in found]
 
 
 def _instead(asked: Mapping[str, Any], offer: Alternative) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import json
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -332,6 +333,69 @@ def test_availability_answers_the_three_questions(site: Site):
     assert {one["kind"] for one in full["alternatives"]} == {"later", "smaller"}
     wrong = anna.get("/availability?nodes=many&memory=1&duration=P1Y&after=2026-12-01T09:00&colour=red")
     assert set(wrong.json()["fields"]) == {"nodes", "memory", "duration", "after", "colour"}
+
+
+def groups_asked(*groups: dict[str, Any]) -> str:
+    """The groups in a query, each with the usual sizes."""
+    sizes = {"vcpus": 1, "memory_mib": 512, "disk_gib": 4}
+    return json.dumps([sizes | one for one in groups])
+
+
+def test_availability_is_asked_for_several_groups_and_what_it_offers_can_be_booked(site: Site):
+    anna, carla = Client(site, "anna"), Client(site, "carla")
+    hour = datetime.now(UTC) + timedelta(hours=1)
+    both = ({"node_count": 2}, {"name": "big", "node_count": 9, "least": 2, "memory_mib": 4096, "vcpus": 2})
+
+    def ask(*groups: dict[str, Any]) -> dict[str, Any]:
+        asked = {"groups": groups_asked(*groups), "duration": "PT4H", "home": "3GiB"}
+        asked["after"] = hour.isoformat()
+        answer = anna.send("GET", "/availability", params=asked)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    free = ask(*both)
+    assert free["earliest"]["start"] == free["largest"]["start"]
+    assert free["alternatives"] == []
+    assert [one["name"] for one in free["largest"]["groups"]] == ["node", "big"]
+    assert sum(one["node_count"] for one in free["largest"]["groups"]) == free["largest"]["node_count"]
+    bens = {"start": hour, "end": hour + timedelta(hours=1)}
+    book_now(site.database, site.accounts["ben"], node_count=2, memory_mib=8000, vcpus=4, **bens)
+    crowded = ask({"node_count": 8}, both[1])
+    assert [one["kind"] for one in crowded["alternatives"]] == ["later", "smaller"]
+    for one in crowded["alternatives"]:
+        assert one["request"]["home_gib"] == 3
+        lacking = {"name": f"vc-{one['kind']}", "users": wanted()["users"]}
+        booked = anna.send("POST", "/reservations", one["request"] | lacking)
+        assert booked.status_code == 201, booked.text
+        only = {"reason": "Only tried."}
+        path = f"{booked.headers['Location']}/reject"
+        assert carla.send("POST", path, only, headers=version(booked)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("groups", "more", "field"),
+    [
+        ("[", "", "groups"),
+        ("[" * 20_000, "", "groups"),
+        ("{}", "", "groups"),
+        ("[]", "", "groups"),
+        ('[{"node_count": 1}]', "", "groups"),
+        (groups_asked({"node_count": 1, "node_count_": 2}), "", "groups"),
+        (groups_asked({"node_count": float("nan")}), "", "groups"),
+        (groups_asked({"node_count": 10**30}), "", "groups-0-node_count"),
+        (groups_asked({"node_count": -1}), "", "groups-0-node_count"),
+        (groups_asked({"node_count": 1}, {"node_count": 1}), "", "groups-1-name"),
+        (groups_asked({"node_count": 1, "appliance": "none-such"}), "", "groups-0-appliance"),
+        (groups_asked({"node_count": 1, "pin": ["c1"]}), "", "groups-0-pin"),
+        (groups_asked({"node_count": 1}), "&nodes=2", "groups"),
+    ],
+)
+def test_what_is_wrong_with_groups_in_a_query_is_told_by_field(
+    sqlite_site: Site, groups: str, more: str, field: str
+):
+    asked = f"/availability?duration=PT1H{more}&groups={quote(groups)}"
+    wrong = Client(sqlite_site, "anna").get(asked)
+    assert (wrong.status_code, list(wrong.json()["fields"])) == (422, [field])
 
 
 # What each account gets of an operation without fields and version: the owner, another, a cluster provider, an
