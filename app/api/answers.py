@@ -105,6 +105,7 @@ SCHEMAS: Mapping[str, Schema] = {
         message=TEXT,
         asked=ref("Terms"),
         offered=ref("Terms"),
+        node_count={**WHOLE, "description": "As many compute nodes are held for it."},
         answer=maybe({"enum": list(ANSWERS)}),
         answered_at=maybe(TIME),
         reason=maybe(TEXT),
@@ -114,7 +115,11 @@ SCHEMAS: Mapping[str, Schema] = {
         end=TIME,
         home_gib=WHOLE,
         rolls=many(TEXT),
-        groups=many(thing(name=TEXT, node_names=many(TEXT), vcpus=WHOLE, memory_mib=WHOLE, disk_gib=WHOLE)),
+        groups=many(
+            thing(
+                name=TEXT, node_names=many(TEXT), least=WHOLE, vcpus=WHOLE, memory_mib=WHOLE, disk_gib=WHOLE
+            )
+        ),
     ),
     "Check": thing(name=TEXT, is_ok=YES, detail=TEXT, seconds=maybe({"type": "number"})),
     "Events": thing(

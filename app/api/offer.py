@@ -82,10 +82,7 @@ def decline(reservation_id: int) -> ResponseReturnValue:
 
 def _as_asked(terms: Terms) -> dict[str, object]:
     """The terms as `offer.make` reads them; a start that has passed means now."""
-    groups = [
-        {name: value for name, value in asdict(group).items() if name != "least"} | {"node_count": group.most}
-        for group in terms.shape.groups
-    ]
+    groups = [asdict(group) | {"node_count": group.most} for group in terms.shape.groups]
     shape = {"groups": groups, "home_gib": terms.shape.home_gib, "rolls": terms.shape.rolls}
     start = terms.slot.start if terms.slot.start > visit.now() else None
     return {"start": start, "end": terms.slot.end, **shape}

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
+from app.booking.offer import held_for
 from app.db import account as accounts
 from app.db import offer as offers
 from app.db import resource, site
@@ -129,6 +130,7 @@ def _offer(row: Offer, now: datetime) -> dict[str, Any]:
         "message": row.message,
         "asked": _terms(row.asked),
         "offered": _terms(row.offered),
+        "node_count": held_for(row).most,
         "answer": row.answer,
         "answered_at": time(row.answered_at),
         "reason": row.reason,
@@ -141,6 +143,7 @@ def _terms(data: Mapping[str, Any]) -> dict[str, Any]:
         {
             "name": group.name,
             "node_names": list(group.node_names),
+            "least": group.least,
             "vcpus": group.vcpus,
             "memory_mib": group.memory_mib,
             "disk_gib": group.disk_gib,

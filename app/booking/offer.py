@@ -9,6 +9,7 @@ at each instant. The request may so be decided on as before, and an accepted off
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -26,7 +27,7 @@ from app.domain.errors import InvalidRequest, NoRoom, NotAllowed, NotFound
 from app.domain.offer import Terms, changed
 from app.domain.placement import Placement
 from app.domain.request import User, validate
-from app.domain.shape import COMPUTE
+from app.domain.shape import COMPUTE, Shape
 from app.domain.slot import Slot
 from app.settings import Settings
 
@@ -48,8 +49,9 @@ def make(
 ) -> None:
     """Offer what `raw` says in place of the request as it stood at version `seen`; its owner reads `message`.
 
-    `raw` holds start, end and the shape, as `domain.request.validate` reads them; a group gets the nodes it says and
-    no fewer. The offer is open until the request's hold ends, or the offered slot; an offer made before is withdrawn.
+    `raw` holds start, end and the shape, as `domain.request.validate` reads them; of a group with a least as many are
+    held as there is room for, see `accept`. The offer is open until the request's hold ends, or the offered slot; an
+    offer made before is withdrawn.
     For cluster providers, whom no quota binds; NotAllowed also for one's own request where `decide.approve` is.
     InvalidRequest, NoRoom and Conflict change nothing.
     """
@@ -74,18 +76,21 @@ def accept(
 ) -> None:
     """Let the reservation be what was offered, and approved, as shown at version `seen`; for its owner alone.
 
-    Conflict when the offer is no longer open or the request was changed meanwhile.
+    A group with a least gets what is held for it, and where there is room for more by now, more. Conflict when the
+    offer is no longer open or the request was changed meanwhile.
     """
     with database.writing(ledger=True) as session:
         row, offer = _open_offer(session, account, reservation_id, seen, now)
         if row.owner_id != account.id:
             raise NotAllowed("Only its owner accepts an offer.")
-        before, terms = terms_of(row), Terms.of_data(offer.offered)
-        _rebook(session, settings, row, terms, Placement(offer.hosts))
+        before = Terms(Slot(row.start_at, row.end_at), room.shape_of(row))
+        terms = Terms.of_data(offer.offered)
+        granted, placement = _granted(session, settings, offer, terms, now)
+        _rebook(session, settings, row, terms, granted, placement)
         offers.settle(session, offer, "accepted", now)
         row.state, row.decided_at, row.decided_by_id = "approved", now, offer.made_by_id
         row.why, row.retry_at = "Building begins in time for the slot.", None
-        fields = {"state": ("requested", "approved")} | changed(before, terms)
+        fields = {"state": ("requested", "approved")} | changed(before, Terms(terms.slot, granted))
         message = f"{account.name} accepted what {offer.made_by.name} offered; so it is approved."
         version.change(session, account, row, "accepted", message, fields, now)
 
@@ -145,11 +150,12 @@ def _make(
     with database.writing(ledger=True) as session:
         row = decide.open_request(session, account, reservation_id, seen, now)
         asked = terms_of(row)
-        if not changed(asked, terms):
+        if terms == asked:
             raise InvalidRequest({"start": "That is what was asked for: approve it, or change something."})
-        slot, groups = room.occupied(settings, terms.slot), room.groups(terms.shape, settings)
-        placement = room.read(session, settings, slot, now, without=row.id).fit(groups, slot)
-        wanted = ledger.in_slot(room.amounts(groups, placement), slot)
+        slot = room.occupied(settings, terms.slot)
+        stock = room.read(session, settings, slot, now, without=row.id)
+        granted, placement = room.grant(stock, settings, terms.shape, slot)
+        wanted = ledger.in_slot(room.amounts(room.groups(granted, settings), placement), slot)
         more = beyond(wanted, ledger.held_by(session, row.id))
         told = f"{account.name} offered something else: {message}"
         version.change(session, account, row, "offered", told, {"offer": (None, "made")}, now)
@@ -182,19 +188,45 @@ def _open_offer(
 
 
 def terms_of(row: Reservation) -> Terms:
-    """What the reservation is booked for as it stands."""
-    return Terms(Slot(row.start_at, row.end_at), room.shape_of(row))
+    """What was asked for, as the reservation stands."""
+    return Terms(Slot(row.start_at, row.end_at), room.asked_of(row))
+
+
+def held_for(offer: Offer) -> Shape:
+    """What is held for the offer: of each group the nodes there was room for when it was made."""
+    return Terms.of_data(offer.offered).shape.only(offer.hosts)
+
+
+def _granted(
+    session: Session, settings: Settings, offer: Offer, terms: Terms, now: datetime
+) -> tuple[Shape, Placement]:
+    """What is granted of the offer, and where: what is held for it, or more where that is not all it may have."""
+    held = held_for(offer)
+    if held.most < terms.shape.most:
+        slot = room.occupied(settings, terms.slot)
+        stock = room.read(session, settings, slot, now, without=offer.reservation_id)
+        with suppress(NoRoom):
+            granted, placement = room.grant(stock, settings, terms.shape, slot)
+            pairs = zip(granted.groups, held.groups, strict=True)
+            if granted.most > held.most and all(one.most >= before.most for one, before in pairs):
+                return granted, placement
+    return held, Placement(offer.hosts)
 
 
 def _rebook(
-    session: Session, settings: Settings, row: Reservation, terms: Terms, placement: Placement
+    session: Session,
+    settings: Settings,
+    row: Reservation,
+    terms: Terms,
+    granted: Shape,
+    placement: Placement,
 ) -> None:
-    """Let the reservation, nothing of which was built, be of these terms in this place."""
+    """Let the reservation, nothing of which was built, be of these terms, with what is granted of them in its place."""
     row.start_at, row.end_at = terms.slot.start, terms.slot.end
     row.home_gib, row.rolls = terms.shape.home_gib, list(terms.shape.rolls)
     row.nodes, row.groups = [], []
     session.flush()
-    write_nodes(session, settings, row.id, terms.shape, terms.shape, placement)
+    write_nodes(session, settings, row.id, terms.shape, granted, placement)
     session.expire(row, ["nodes", "groups"])
-    amounts = room.amounts(room.groups(terms.shape, settings), placement)
+    amounts = room.amounts(room.groups(granted, settings), placement)
     ledger.replace(session, row.id, amounts, room.occupied(settings, terms.slot))

@@ -160,6 +160,19 @@ def shape_of(row: Reservation) -> Shape:
     return Shape(tuple(groups), row.home_gib, tuple(row.rolls))
 
 
+def asked_of(row: Reservation) -> Shape:
+    """The shape of a reservation as it was asked for: each group from its least to its most, with the names of the
+    nodes it has, and then of those it might have."""
+    granted = shape_of(row)
+    taken = set(granted.node_names)
+    groups = []
+    for asked, group in zip(row.groups, granted.groups, strict=True):
+        whole = replace(group.of(asked.most, taken), least=asked.least)
+        taken.update(whole.node_names)
+        groups.append(whole)
+    return replace(granted, groups=tuple(groups))
+
+
 def find(
     session: Session,
     settings: Settings,

@@ -21,7 +21,8 @@ UNANSWERED = text("answer IS NULL")
 
 
 class Offer(Base):
-    """One answer to a request with other terms. `asked` and `offered` are `domain.offer.Terms` as data.
+    """One answer to a request with other terms. `asked` and `offered` are `domain.offer.Terms` as data, with the least
+    and the most nodes of each group.
 
     Open while it has no `answer` and has not expired. The reservation has at most one of these, as each change of it
     withdraws what was offered before.
@@ -50,7 +51,7 @@ class Offer(Base):
     message: Mapped[str] = mapped_column(String(2000))
     asked: Mapped[dict[str, Any]] = mapped_column(JSON)
     offered: Mapped[dict[str, Any]] = mapped_column(JSON)
-    # Where it would stand: the name of a node, or of what else is placed, -> host id.
+    # Where what is held for it would stand: the name of a node, or of what else is placed, -> host id.
     hosts: Mapped[dict[str, int]] = mapped_column(JSON)
     answer: Mapped[str | None] = mapped_column(String(16))
     answered_at: Mapped[datetime | None] = mapped_column(Utc)

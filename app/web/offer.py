@@ -18,7 +18,7 @@ from app.domain.refusal import Alternative
 from app.domain.roll import Roll
 from app.web import reservation, visit
 from app.web.forms import seen_version, typed
-from app.web.group_form import groups_in, place
+from app.web.group_form import groups_in, place, typed_for
 from app.web.offer_form import CounterOffer, groups_of
 
 
@@ -95,9 +95,9 @@ def _first(row: Reservation, asked: Terms) -> CounterOffer:
     return CounterOffer(groups_of(asked), formdata=None, rolls=row.rolls, **fields)
 
 
-def _instead(one: Alternative) -> tuple[Alternative, list[tuple[str, str]]]:
+def _instead(form: CounterOffer, one: Alternative) -> tuple[Alternative, list[tuple[str, str]]]:
     """What fits, with the whole form as (name, value) pairs."""
-    changed = {f"groups-{index}-node_count": str(group.most) for index, group in enumerate(one.shape.groups)}
+    changed = typed_for(form.groups, one.shape) if one.kind == "smaller" else {}
     changed["end"] = typed(one.slot.end, visit.zone())
     if one.kind == "later":
         changed["start"] = typed(one.slot.start, visit.zone())
@@ -123,7 +123,7 @@ def _page(
         place=partial(place, form.groups),
         wrong=wrong or {},
         no_room=no_room,
-        instead=[_instead(one) for one in no_room.alternatives] if no_room else [],
+        instead=[_instead(form, one) for one in no_room.alternatives] if no_room else [],
         conflict=conflict,
         zone=visit.zone().key,
         now=visit.now(),

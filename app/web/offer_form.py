@@ -14,7 +14,7 @@ from wtforms import SelectMultipleField, StringField, TextAreaField
 from app.domain.offer import Terms
 from app.domain.shape import NodeGroup
 from app.web.forms import moment, read_fields, typed, whole_number
-from app.web.group_form import Group, numbered
+from app.web.group_form import SIZES, Group, numbered
 
 
 class CounterOffer(FlaskForm):
@@ -50,7 +50,7 @@ class CounterOffer(FlaskForm):
             sizes, told = form.read()
             wrong |= told
             names = _names(group, sizes.get("node_count"), asked, most)
-            kept = {"name": group.name, "appliance": group.appliance, "least": None, "node_names": names}
+            kept = {"name": group.name, "appliance": group.appliance, "node_names": names}
             groups.append(sizes | kept)
         return raw | {"groups": groups}, wrong
 
@@ -62,10 +62,13 @@ def groups_of(terms: Terms) -> list[Group]:
 
 def _texts(group: NodeGroup) -> dict[str, str]:
     values = asdict(group) | {"node_count": group.most}
+    shown = {"node_count", *SIZES, "policy", "tags", "pin", "avoid"}
+    if group.least < group.most:
+        shown.add("least")
     return {
         name: " ".join(value) if isinstance(value, tuple) else str(value)
         for name, value in values.items()
-        if name in ("node_count", "vcpus", "memory_mib", "disk_gib", "policy", "tags", "pin", "avoid")
+        if name in shown
     }
 
 

@@ -13,6 +13,7 @@ from flask import redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.booking import decide
+from app.booking.offer import held_for
 from app.db import account as accounts
 from app.db import event, resource, site, trouble
 from app.db import offer as offers
@@ -22,6 +23,7 @@ from app.db.reservation import Reservation
 from app.domain.errors import Conflict, NotFound
 from app.domain.lifecycle import FINAL, LIVE, STATES
 from app.domain.offer import Terms
+from app.domain.shape import Shape
 from app.web import visit, words
 from app.web.access import Access, access
 from app.web.steps import Check, Progress, Standing, Step, checks_of, make_steps, progress
@@ -48,11 +50,12 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Shown:
-    """An offer beside what was asked for, and what became of it."""
+    """An offer beside what was asked for, how much of it is held, and what became of it."""
 
     offer: Offer
     asked: Terms
     offered: Terms
+    held: Shape
     standing: Standing
     is_open: bool
 
@@ -200,6 +203,7 @@ def _offers(row: Reservation) -> list[Shown]:
             one,
             Terms.of_data(one.asked),
             Terms.of_data(one.offered),
+            held_for(one),
             words.OFFERS[one.answer or ("open" if one.is_open(now) else "expired")],
             one.is_open(now),
         )

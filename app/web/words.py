@@ -133,8 +133,13 @@ def appliances(software: Software) -> list[tuple[str, str]]:
 
 
 def sizes(shape: Shape) -> list[str]:
-    """Each group of a shape with its nodes, like `groups`."""
-    return [f"{group.name}: {group.most:,}{_size(group)}" for group in shape.groups]
+    """Each group of a shape with its nodes, like `groups`: node: 2 × ...; big: 8 to 16 × ..."""
+    return [
+        f"{group.name}: "
+        + (f"{group.least:,} to " if group.least < group.most else "")
+        + f"{group.most:,}{_size(group)}"
+        for group in shape.groups
+    ]
 
 
 def numbers(shape: Shape) -> str:

@@ -171,6 +171,63 @@ def test_an_offer_without_room_says_what_is_short_and_changes_nothing(database: 
     assert (offers_to(database, number), row_of(database, number).version) == ([], 1)
 
 
+def test_an_elastic_offer_keeps_its_bounds_and_has_what_there_is_room_for_when_it_is_accepted(
+    database: Database,
+) -> None:
+    alice, carol = people(database)
+    each: dict[str, Any] = {"memory_mib": 8_000, "start": NOW + HOUR, "end": NOW + 2 * HOUR}
+    other = book(database, alice, name="other", **each | {"node_count": 2})
+    number = book(database, alice, node_count=4, least=1, node_names=["a", "b", "c", "d"], **each)
+    assert len(row_of(database, number).nodes) == 3
+    make(database, carol, number, node_count=4, least=2, vcpus=2, **each)
+    (made,) = offers_to(database, number)
+    asked, offered = Terms.of_data(made.asked), Terms.of_data(made.offered)
+    assert [(one.least, one.most) for one in (asked.shape.groups[0], offered.shape.groups[0])] == [
+        (1, 4),
+        (2, 4),
+    ]
+    assert offer.held_for(made).most == 2
+    decide.cancel(database, alice, other, now=NOW)
+    with database.writing(ledger=True) as session:
+        ledger.release(session, other, NOW)
+    offer.accept(database, PLAIN, alice, number, 2, now=NOW)
+    row = row_of(database, number)
+    assert [(one.least, one.most) for one in row.groups] == [(2, 4)]
+    assert [(node.name, node.vcpus) for node in row.nodes[1:]] == [(f"node{n}", 2) for n in range(1, 5)]
+    with database.reading() as session:
+        assert sum(one.amount for one in ledger.held_by(session, number) if one.resource == "vcpu") == 9
+        assert (
+            event.of_reservation(session, number)[0]
+            .data["changed"]["nodes"][1]
+            .startswith("node: node1, node2, node3, node4")
+        )
+
+
+def test_an_elastic_offer_never_comes_to_less_than_was_held_for_it(database: Database) -> None:
+    alice, carol = people(database)
+    each: dict[str, Any] = {"memory_mib": 8_000, "start": NOW + HOUR, "end": NOW + 2 * HOUR}
+    book(database, alice, name="other", **each | {"node_count": 1})
+    number = book(database, alice, node_count=1, **each)
+    make(database, carol, number, node_count=4, least=1, **each)
+    (made,) = offers_to(database, number)
+    assert offer.held_for(made).most == 3
+    with database.writing() as session:
+        session.execute(update(Host).where(Host.name == "c1").values(state="drained"))
+    offer.accept(database, PLAIN, alice, number, 2, now=NOW)
+    nodes = row_of(database, number).nodes
+    assert {node.name: node.host_id for node in nodes}.items() <= made.hosts.items()
+    assert len(nodes) == 4
+
+
+def test_what_was_asked_for_within_bounds_is_no_offer_and_other_bounds_are(database: Database) -> None:
+    alice, carol = people(database)
+    times: dict[str, Any] = {"start": NOW + HOUR, "end": NOW + 2 * HOUR}
+    number = book(database, alice, node_count=4, least=2, memory_mib=8_000, **times)
+    with pytest.raises(InvalidRequest, match="what was asked for"):
+        make(database, carol, number, node_count=4, least=2, memory_mib=8_000, **times)
+    make(database, carol, number, node_count=4, least=3, memory_mib=8_000, **times)
+
+
 @pytest.mark.parametrize(
     ("over", "message", "field"),
     [

@@ -15,6 +15,7 @@ from app.db.offer import Offer
 from app.db.reservation import Reservation
 from tests.browse import form_fields, hidden_fields
 from tests.factories import book_now, group, grouped
+from tests.web.api import Client
 from tests.web.conftest import Site
 from tests.web.test_change import exactly, row
 from tests.web.test_reservation import text
@@ -206,6 +207,28 @@ def test_the_cluster_provider_offers_other_hosts(site: Site):
     with site.database.reading() as session:
         nodes = session.get_one(Reservation, number).nodes
         assert {node.host_id for node in nodes[1:]} == {site.hosts["c2"].id}
+
+
+def test_bounds_that_were_asked_for_are_offered_and_more_may_come_of_them_than_is_held(site: Site):
+    start = datetime.now(UTC) + 2 * HOUR
+    times = {"start": start, "end": start + HOUR}
+    number = book_now(site.database, site.accounts["anna"], node_count=6, least=2, memory_mib=8000, **times)
+    shown = form(site.visitor("carla").get(f"/admin/approvals/{number}/offer").text, number)
+    assert (shown["groups-0-node_count"], shown["groups-0-least"]) == (["6"], ["2"])
+    assert "what was asked for" in offer(site, number).text
+    assert offer(site, number, **{"groups-0-least": "3"}).ok
+    page = text(site.visitor("anna").get(f"/reservations/{number}").text)
+    assert "node: 2 to 6 × 1 vCPU" in page
+    assert "node: 3 to 6 × 1 vCPU" in page
+    assert "4 nodes are held for it. Accepted, it has these, or more" in page
+    told = Client(site, "anna").get(f"/reservations/{number}").json()["offers"][0]
+    assert [told[side]["groups"][0]["least"] for side in ("asked", "offered")] == [2, 3]
+    assert (len(told["offered"]["groups"][0]["node_names"]), told["node_count"]) == (6, 4)
+    assert answer(site, "anna", number, "accept").ok
+    with site.database.reading() as session:
+        kept = session.get_one(Reservation, number)
+        assert [(one.least, one.most) for one in kept.groups] == [(3, 6)]
+        assert len(kept.nodes) == 5
 
 
 def test_a_request_that_is_no_longer_open_gets_no_offer(site: Site):
