@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from flask.typing import ResponseReturnValue
 
@@ -25,7 +25,7 @@ OFFER: Fields = {
         NEW["start"].read, MOMENT_SCHEMA | {"type": ["string", "null"], "description": "null: now."}
     ),
     "end": Field(NEW["end"].read, MOMENT_SCHEMA),
-    **{name: NEW[name] for name in ("groups", "home_gib", "rolls")},
+    **{name: replace(NEW[name], is_required=False) for name in ("groups", "home_gib", "rolls")},
     "message": Field(
         text,
         TEXT | {"minLength": 1, "maxLength": 2000, "description": "The owner reads it."},

@@ -20,7 +20,7 @@ from app import create_app
 from app.db.account import Account
 from app.db.base import Database
 from app.db.site import Host
-from app.settings import Settings, Web
+from app.settings import Booking, Settings, Web
 from tests.browse import Visitor
 from tests.factories import PASSWORD, make_login, make_site
 
@@ -67,21 +67,25 @@ ROLES = {
 }
 
 
-def settings_for(url: str, folder: Path, **web: Any) -> Settings:
+def settings_for(url: str, folder: Path, booking: Booking | None = None, **web: Any) -> Settings:
     """Settings for plain HTTP, with a key of their own."""
     key = folder / "web.key"
     key.write_text(secrets.token_hex(32))
     key.chmod(0o600)
-    return Settings(database=url, web=Web(secret_key_file=str(key), secure_cookies=False, **web))
+    return Settings(
+        database=url,
+        booking=booking or Booking(),
+        web=Web(secret_key_file=str(key), secure_cookies=False, **web),
+    )
 
 
 @pytest.fixture
 def new_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
-    """`new_site(url)` fills the database behind the URL and serves its pages."""
+    """`new_site(url)` fills the database behind the URL and serves its pages; `booking` are the site's rules."""
     with ExitStack() as cleanup:
 
-        def make(url: str, **web: Any) -> Site:
-            settings = settings_for(url, tmp_path, **web)
+        def make(url: str, booking: Booking | None = None, **web: Any) -> Site:
+            settings = settings_for(url, tmp_path, booking, **web)
             app = create_app(settings)
             database: Database = app.extensions["leasehold"].database
             cleanup.callback(database.close)
