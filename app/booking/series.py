@@ -20,6 +20,7 @@ from app.db.series import Series
 from app.domain import recurrence
 from app.domain.errors import InvalidRequest, NoRoom, NotFound
 from app.domain.field import NAME_LENGTH
+from app.domain.recurrence import Recurrence
 from app.domain.refusal import Alternative
 from app.domain.request import Request, validate
 from app.domain.shape import COMPUTE
@@ -27,6 +28,16 @@ from app.domain.slot import Slot
 from app.settings import Settings
 
 SUFFIX = recurrence.name_of("", 1)
+# What was asked for in one slot, and why there is no room for it.
+Refusal = tuple[Request, NoRoom]
+
+
+class _Refused(Exception):
+    """These slots have no room, so that no slot of the series is booked."""
+
+    def __init__(self, refused: Sequence[Refusal]) -> None:
+        super().__init__()
+        self.refused = refused
 
 
 def book(
@@ -59,58 +70,77 @@ def book(
     repeat = recurrence.validate(again)
     first = validate(raw, now=now, rolls=rolls, appliances=appliances, limits=limits)
     check_hosts(database, account, raw, first.shape)
+    wanted = _each(first, repeat, now + limits.ahead)
+    try:
+        series_id, left_out = _book(database, settings, account, first.name, wanted, repeat, now, key)
+    except _Refused as why:
+        advised = _advised(database, settings, account, why.refused, now)
+        instead = _instead(wanted, [told for _, told in advised])
+        fitting = [one for one in instead if _fits(database, settings, account, wanted, one, now)]
+        raise NoRoom(_reasons(why.refused), alternatives=fitting) from why
+    if left_out:
+        advised = _advised(database, settings, account, left_out, now)
+        with database.writing() as session:
+            session.get_one(Series, series_id).skipped = [_skipped(one, why) for one, why in advised]
+    return series_id
+
+
+def _each(first: Request, repeat: Recurrence, furthest: datetime) -> list[Request]:
+    """The request once for each slot, under a name of its own; InvalidRequest where its name is too long for that."""
     if len(first.name) + len(SUFFIX) > NAME_LENGTH:
         most = NAME_LENGTH - len(SUFFIX)
         raise InvalidRequest(
             {"name": f"The name of a series has at most {most} characters: -01 and so on follow."}
         )
-    slots = recurrence.slots(first.slot, repeat, now + limits.ahead)
-    wanted = [
+    return [
         replace(first, name=recurrence.name_of(first.name, number), slot=slot)
-        for number, slot in enumerate(slots, start=1)
+        for number, slot in enumerate(recurrence.slots(first.slot, repeat, furthest), start=1)
     ]
-    refused: list[tuple[Request, NoRoom]] = []
-    try:
-        with database.writing(ledger=True) as session:
-            if key is not None and (made := made_before(session, account, key)) is not None:
-                return db.of_reservation(session, made) or 0
-            made_of = Series(
-                name=first.name, every_days=repeat.days, time_zone=repeat.zone.key, asked_at=now, skipped=[]
-            )
-            session.add(made_of)
-            session.flush()
-            for one in wanted:
-                try:
-                    number = write(session, settings, account, one, now, key)
-                except NoRoom as why:
-                    refused.append((one, why))
-                    continue
-                session.get_one(Reservation, number).series_id = made_of.id
-                # One of them carries the key, the first that was written.
-                key = None
-            if refused and (not repeat.skips or len(refused) == len(wanted)):
-                raise _no_room(refused)
-            made_of.skipped = [_skipped(one, why) for one, why in refused]
-            series_id = made_of.id
-    except NoRoom as why:
-        advised = _advised(database, settings, account, refused, now)
-        instead = _instead(wanted, [told for _, told in advised])
-        fitting = [one for one in instead if _fits(database, settings, account, wanted, one, now)]
-        raise NoRoom(why.reasons, alternatives=fitting) from why
-    if refused:
-        advised = _advised(database, settings, account, refused, now)
-        with database.writing() as session:
-            session.get_one(Series, series_id).skipped = [_skipped(one, why) for one, why in advised]
-    return series_id
+
+
+def _book(
+    database: Database,
+    settings: Settings,
+    account: Account,
+    name: str,
+    wanted: Sequence[Request],
+    repeat: Recurrence,
+    now: datetime,
+    key: str | None,
+) -> tuple[int, list[Refusal]]:
+    """The transaction: the id of the series, and what was left out of it; _Refused, with nothing written."""
+    refused: list[Refusal] = []
+    with database.writing(ledger=True) as session:
+        # Looked for again under the lock: the first of two sent at once may have been written meanwhile.
+        if key is not None and (made := made_before(session, account, key)) is not None:
+            return db.of_reservation(session, made) or 0, []
+        series = Series(
+            name=name, every_days=repeat.days, time_zone=repeat.zone.key, asked_at=now, skipped=[]
+        )
+        session.add(series)
+        session.flush()
+        for one in wanted:
+            try:
+                number = write(session, settings, account, one, now, key)
+            except NoRoom as why:
+                refused.append((one, why))
+                continue
+            session.get_one(Reservation, number).series_id = series.id
+            # One of them carries the key, the first that was written.
+            key = None
+        if refused and (not repeat.skips or len(refused) == len(wanted)):
+            raise _Refused(refused)
+        series.skipped = [_skipped(one, why) for one, why in refused]
+        return series.id, refused
 
 
 def _advised(
     database: Database,
     settings: Settings,
     account: Account,
-    refused: Sequence[tuple[Request, NoRoom]],
+    refused: Sequence[Refusal],
     now: datetime,
-) -> list[tuple[Request, NoRoom]]:
+) -> list[Refusal]:
     """Each refusal with what would fit instead. Not under the lock: nobody else is to wait for good advice."""
     return [
         (one, availability.explain(database, settings, account, one.shape, one.slot, why, now=now))
@@ -174,11 +204,10 @@ def cancel_ahead(database: Database, account: Account, reservation_id: int, *, n
         return len(mine)
 
 
-def _no_room(refused: list[tuple[Request, NoRoom]]) -> NoRoom:
-    reasons = [
+def _reasons(refused: Sequence[Refusal]) -> list[str]:
+    return [
         f"{one.name}, {one.slot.start:%Y-%m-%d %H:%M} UTC: {' '.join(why.reasons)}" for one, why in refused
     ]
-    return NoRoom(reasons)
 
 
 def _skipped(one: Request, why: NoRoom) -> dict[str, Any]:
