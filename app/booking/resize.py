@@ -17,10 +17,10 @@ from app.db import event, ledger, site
 from app.db.account import Account
 from app.db.base import Database
 from app.db.reservation import Node, NodeGroup, Reservation
+from app.domain import opening
 from app.domain.capacity import SITE
 from app.domain.errors import Conflict, InvalidRequest, NoRoom
 from app.domain.lifecycle import UP
-from app.domain.opening import Stock
 from app.domain.placement import Group
 from app.domain.quota import Holding
 from app.domain.slot import Slot
@@ -187,7 +187,8 @@ def _add(
         return []
     slot = _slot(settings, row, now)
     stock = room.read(session, settings, slot, now)
-    hosts = _place(session, settings, stock, row, {name: len(names) for name, names in new.items()}, slot)
+    more = {name: len(names) for name, names in new.items()}
+    hosts = stock.fit(_wanted(session, settings, row, more), slot).hosts
     used = {node.position for node in row.nodes}
     positions = (position for position in itertools.count(1) if position not in used)
     nodes = [
@@ -199,48 +200,38 @@ def _add(
             vcpus=group.vcpus,
             memory_mib=group.memory_mib,
             disk_gib=group.disk_gib,
-            host_id=hosts[group.name, number],
+            host_id=hosts[_member(group.name, number)],
             storage_id=row.nodes[0].storage_id,
         )
         for group in row.groups
         for number, name in enumerate(new.get(group.name, ()))
     ]
-    more = room.of_nodes(nodes) | _of_site(settings, row, {name: len(names) for name, names in new.items()})
+    taken = room.of_nodes(nodes) | _of_site(settings, row, more)
     row.nodes += nodes
     session.flush()
-    ledger.shift(session, row.id, more, slot, now)
+    ledger.shift(session, row.id, taken, slot, now)
     return nodes
 
 
-def _place(
-    session: Session,
-    settings: Settings,
-    stock: Stock,
-    row: Reservation,
-    numbers: Mapping[str, int],
-    slot: Slot,
-) -> dict[tuple[str, int], int]:
-    """(group, number) -> host id for so many more nodes of each group, their disks beside the cluster's others."""
+def _wanted(session: Session, settings: Settings, row: Reservation, more: Mapping[str, int]) -> list[Group]:
+    """What has to find a place for so many more nodes of each group, their disks beside the cluster's others."""
     groups = {group.name: group for group in row.groups}
     storage = session.get_one(site.Host, row.nodes[0].storage_id)
-    disk_mib = sum(groups[name].disk_gib * number for name, number in numbers.items()) * 1024
-    members = {f"{name} {number}": (name, number) for name in numbers for number in range(numbers[name])}
-    wanted = [
-        Group(
-            "compute",
-            tuple(member for member, (group, _) in members.items() if group == name),
-            room.of_guest(groups[name].vcpus, groups[name].memory_mib),
-            policy=groups[name].policy,
-            tags=frozenset(groups[name].tags),
-            pin=frozenset(groups[name].pin),
-            avoid=frozenset(groups[name].avoid),
-        )
-        for name in numbers
+    disk_mib = sum(groups[name].disk_gib * number for name, number in more.items()) * 1024
+    of_site = {resource: amount for (_, resource), amount in _of_site(settings, row, more).items()}
+    return [
+        Group(SITE, (), of_site),
+        *(
+            room.compute(groups[name], tuple(_member(name, i) for i in range(number)))
+            for name, number in more.items()
+        ),
+        Group("storage", (room.DISKS,), {"disk_mib": disk_mib}, pin=frozenset({storage.name})),
     ]
-    wanted.append(Group("storage", (room.DISKS,), {"disk_mib": disk_mib}, pin=frozenset({storage.name})))
-    of_site = {resource: n for (_, resource), n in _of_site(settings, row, numbers).items()}
-    found = stock.fit([Group(SITE, (), of_site), *wanted], slot).hosts
-    return {key: found[member] for member, key in members.items()}
+
+
+def _member(group: str, number: int) -> str:
+    """What a new node is called while it is placed: no other is, as no name has a space in it."""
+    return f"{group} {number}"
 
 
 def _explain(
@@ -261,15 +252,13 @@ def _explain(
         for group in row.groups
         if counts.get(group.name, 0) > there[group.id]
     }
-    good, bad = 0, sum(more.values())
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        try:
-            _place(session, settings, stock, row, _fewer(more, middle), slot)
-        except NoRoom:
-            bad = middle
-        else:
-            good = middle
+    good = opening.largest(
+        stock,
+        lambda number: _wanted(session, settings, row, _fewer(more, number)),
+        1,
+        sum(more.values()) - 1,
+        slot,
+    )
     more = _fewer(more, good)
     fits = {g.name: there[g.id] + more.get(g.name, 0) for g in row.groups if g.name in counts}
     words = ", ".join(f"{number:,} in {name}" for name, number in fits.items())

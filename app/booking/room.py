@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
-from app.db import ledger, site
+from app.db import ledger, reservation, site
 from app.db.ledger import SITE
 from app.db.reservation import Node, Reservation
 from app.domain import opening
@@ -60,7 +60,7 @@ def groups(shape: Shape, settings: Settings) -> list[Group]:
     return [
         _site(shape, settings),
         Group("gateway", ("frontend",), frontend),
-        *(_compute(group) for group in shape.groups),
+        *(compute(group, group.node_names) for group in shape.groups),
         Group("storage", (DISKS,), {"disk_mib": gib * 1024}),
     ]
 
@@ -100,10 +100,11 @@ def of_nodes(nodes: Iterable[Node]) -> dict[tuple[int | str, str], int]:
     return dict(total)
 
 
-def _compute(group: NodeGroup) -> Group:
+def compute(group: NodeGroup | reservation.NodeGroup, members: tuple[str, ...]) -> Group:
+    """What has to find a place for these members of the group: each with its size, where the group may be."""
     return Group(
         "compute",
-        group.node_names,
+        members,
         of_guest(group.vcpus, group.memory_mib),
         policy=group.policy,
         tags=frozenset(group.tags),
@@ -215,7 +216,7 @@ def grant(stock: Stock, settings: Settings, shape: Shape, slot: Slot) -> tuple[S
         if shape.least == shape.most:
             raise
     of_site, frontend, *_, disks_of_least = groups(shape.smallest, settings)
-    nodes = [replace(_compute(group), least=group.least) for group in shape.groups]
+    nodes = [replace(compute(group, group.node_names), least=group.least) for group in shape.groups]
     elastic = [of_site, frontend, *nodes, disks_of_least]
     most = shape.only(stock.fit(elastic, slot).hosts)
     number = opening.largest(stock, lambda n: groups(most.of(n), settings), shape.least, most.most, slot)
