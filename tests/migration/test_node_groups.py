@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from alembic import command
 from sqlalchemy import Connection, text
@@ -59,109 +60,112 @@ def _fill(url: str) -> None:
     engine = open_engine(url)
     sqlite = engine.dialect.name == "sqlite"
 
-    def at(moment):
+    def at(moment: datetime) -> object:
         return moment.replace(tzinfo=None).isoformat(" ", "microseconds") if sqlite else moment
 
     with engine.connect().execution_options(writes=True) as connection:
-        _insert(connection, "project", {"id": 1, "name": "alice", "created_at": at(NOW)})
-        _insert(
-            connection,
-            "account",
-            {
-                "id": 1,
-                "name": "alice",
-                "role": "service_provider",
-                "password_hash": "none",
-                "session_epoch": "e",
-                "time_zone": "UTC",
-                "is_active": True,
-                "created_at": at(NOW),
-                "project_id": 1,
-            },
-        )
-        _insert(
-            connection,
-            "host",
-            {
-                "id": 1,
-                "name": "c1",
-                "address": "a",
-                "port": 22,
-                "host_key": "k",
-                "data_address": "a",
-                "state": "enabled",
-                "vcpus": 8,
-                "memory_mib": 8,
-                "disk_mib": 8,
-                "tags": "[]",
-                "facts": "{}",
-                "failures": 0,
-                "added_at": at(NOW),
-            },
-        )
+        _site(connection, at(NOW))
         for number, policy, tags, nodes in ((1, "pack", '["gpu"]', 2), (2, "spread", "[]", 1)):
-            _insert(
-                connection,
-                "reservation",
-                {
-                    "id": number,
-                    "name": f"vc{number}",
-                    "owner_id": 1,
-                    "project_id": 1,
-                    "state": "approved",
-                    "version": 1,
-                    "start_at": at(NOW),
-                    "end_at": at(NOW + timedelta(hours=1)),
-                    "home_gib": 1,
-                    "rolls": "[]",
-                    "note": "",
-                    "policy": policy,
-                    "tags": tags,
-                    "requested_at": at(NOW),
-                    "hold_until": at(NOW),
-                },
-            )
+            _reservation(connection, number, policy, tags, at(NOW), at(NOW + timedelta(hours=1)))
             for position in range(nodes + 1):
-                _insert(
-                    connection,
-                    "node",
-                    {
-                        "id": 10 * number + position,
-                        "reservation_id": number,
-                        "position": position,
-                        "name": f"node{position}" if position else "frontend",
-                        "kind": "compute" if position else "frontend",
-                        "vcpus": 2 if position else 1,
-                        "memory_mib": 512 if position else 1024,
-                        "disk_gib": 5,
-                        "host_id": 1,
-                        "storage_id": 1,
-                    },
-                )
-        _insert(
-            connection,
-            "resource",
-            {
-                "id": 1,
-                "reservation_id": 1,
-                "node_id": 12,
-                "host_id": 1,
-                "pass_name": "storage",
-                "op": "file",
-                "name": "lh1-node2-root",
-                "label": "volume",
-                "args": "{}",
-                "want": "present",
-                "have": "absent",
-                "seen": "{}",
-                "failures": 0,
-            },
-        )
+                _node(connection, number, position)
+        _volume(connection, node_id=12)
         connection.commit()
     engine.dispose()
 
 
-def _insert(connection: Connection, table: str, values: dict[str, object]) -> None:
+def _site(connection: Connection, now: object) -> None:
+    _insert(connection, "project", {"id": 1, "name": "alice", "created_at": now})
+    account = {
+        "id": 1,
+        "name": "alice",
+        "role": "service_provider",
+        "password_hash": "none",
+        "session_epoch": "e",
+        "time_zone": "UTC",
+        "is_active": True,
+        "created_at": now,
+        "project_id": 1,
+    }
+    _insert(connection, "account", account)
+    host = {
+        "id": 1,
+        "name": "c1",
+        "address": "a",
+        "port": 22,
+        "host_key": "k",
+        "data_address": "a",
+        "state": "enabled",
+        "vcpus": 8,
+        "memory_mib": 8,
+        "disk_mib": 8,
+        "tags": "[]",
+        "facts": "{}",
+        "failures": 0,
+        "added_at": now,
+    }
+    _insert(connection, "host", host)
+
+
+def _reservation(
+    connection: Connection, number: int, policy: str, tags: str, start: object, end: object
+) -> None:
+    reservation = {
+        "id": number,
+        "name": f"vc{number}",
+        "owner_id": 1,
+        "project_id": 1,
+        "state": "approved",
+        "version": 1,
+        "start_at": start,
+        "end_at": end,
+        "home_gib": 1,
+        "rolls": "[]",
+        "note": "",
+        "policy": policy,
+        "tags": tags,
+        "requested_at": start,
+        "hold_until": start,
+    }
+    _insert(connection, "reservation", reservation)
+
+
+def _node(connection: Connection, number: int, position: int) -> None:
+    node = {
+        "id": 10 * number + position,
+        "reservation_id": number,
+        "position": position,
+        "name": f"node{position}" if position else "frontend",
+        "kind": "compute" if position else "frontend",
+        "vcpus": 2 if position else 1,
+        "memory_mib": 512 if position else 1024,
+        "disk_gib": 5,
+        "host_id": 1,
+        "storage_id": 1,
+    }
+    _insert(connection, "node", node)
+
+
+def _volume(connection: Connection, node_id: int) -> None:
+    resource = {
+        "id": 1,
+        "reservation_id": 1,
+        "node_id": node_id,
+        "host_id": 1,
+        "pass_name": "storage",
+        "op": "file",
+        "name": "lh1-node2-root",
+        "label": "volume",
+        "args": "{}",
+        "want": "present",
+        "have": "absent",
+        "seen": "{}",
+        "failures": 0,
+    }
+    _insert(connection, "resource", resource)
+
+
+def _insert(connection: Connection, table: str, values: Mapping[str, object]) -> None:
     columns = ", ".join(values)
     places = ", ".join(f":{name}" for name in values)
     connection.execute(text(f"INSERT INTO {table} ({columns}) VALUES ({places})"), values)
