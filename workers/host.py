@@ -14,7 +14,6 @@ import json
 import re
 import socket
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -22,8 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -33,12 +30,13 @@ from app.db.base import Database
 from app.db.site import HOST_ROLES, Host, HostRole, host_by_name, hosts
 from app.domain.errors import LeaseholdError, NotFound, SiteError
 from app.settings import Settings, load
-from workers.engine import bootstrap, probe, ssh
+from workers.engine import bootstrap, probe
 from workers.engine.run_pass import endpoint
-from workers.engine.ssh import Endpoint, fingerprint, key_blob
+from workers.engine.ssh import Endpoint, fingerprint
+from workers.host_key import agreed_key
+from workers.host_print import show_host, show_hosts, show_report, summary, tell
 from workers.node import build
 
-LOOK_S = 20.0
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 ADDRESS = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:-]{0,253}")
 INCOMPLETE, UNKNOWN = 3, 4
@@ -116,8 +114,8 @@ def add(
     database = Database(settings.database)
     with database.reading() as session:
         known = host_by_name(session, name)
-    shown = _shown_key(name, address, port)
-    _agree_on_key(name, shown, host_key, known.host_key if known else None, yes)
+    pinned = known.host_key if known else None
+    shown = agreed_key(name, address, port, given=host_key, pinned=pinned, yes=yes)
     to = Endpoint(name, address, port, shown)
     key = bootstrap.public_key(Path(settings.ssh_key_file))
     bridges = [settings.network.public_bridge]
@@ -133,7 +131,7 @@ def add(
     done = bootstrap.bring(
         to, identity, folder=settings.host_dir, line=line, key=key, helper=helper, dry_run=dry_run
     )
-    _tell(name, done, dry_run)
+    tell(name, done, dry_run)
     if dry_run:
         click.echo(f"authorized_keys: {line}", err=True)
         return
@@ -142,11 +140,11 @@ def add(
     )
     report = _look_at(to, settings, frozenset(roles))
     if report.facts is None:
-        _show_report(report, as_json)
+        show_report(report, as_json)
         raise SiteError(f"{name} was not added: the manager cannot use it yet, see above.")
     with database.writing() as session:
         _store(session, to, data_address, roles, report, settings)
-    _show_report(report, as_json)
+    show_report(report, as_json)
     click.echo(f"{name} is added as {', '.join(sorted(roles))}.", err=True)
     sys.exit(INCOMPLETE if report.lacks else 0)
 
@@ -157,18 +155,8 @@ def add(
 def list_hosts(settings: Settings, as_json: bool) -> None:
     """Print all hosts."""
     with Database(settings.database).reading() as session:
-        rows = [_summary(row) for row in hosts(session) if row.roles]
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-        return
-    table = Table(
-        "Host", "Address", "Roles", "State", "vCPU", "Memory MiB", "Disk MiB", "Last seen", "Trouble"
-    )
-    for row in rows:
-        words = (row["name"], f"{row['address']}:{row['port']}", " ".join(row["roles"]), row["state"])
-        sizes = (str(row["vcpus"]), str(row["memory_mib"]), str(row["disk_mib"]))
-        table.add_row(*words, *sizes, row["last_seen_at"] or "never", row["last_error"] or "")
-    _console().print(table)
+        rows = [summary(row) for row in hosts(session) if row.roles]
+    show_hosts(rows, as_json)
 
 
 @host.command()
@@ -179,15 +167,9 @@ def show(settings: Settings, name: str, as_json: bool) -> None:
     """Print all that is known of one host."""
     with Database(settings.database).reading() as session:
         row = _row(session, name)
-        known = {**_summary(row), "host_key": row.host_key, "fingerprint": fingerprint(row.host_key)}
+        known = {**summary(row), "host_key": row.host_key, "fingerprint": fingerprint(row.host_key)}
         known |= {"data_address": row.data_address, "boot_id": row.boot_id, "facts": row.facts}
-    if as_json:
-        click.echo(json.dumps(known, indent=2))
-        return
-    table = Table(show_header=False)
-    for key, value in known.items():
-        table.add_row(key, value if isinstance(value, str) else json.dumps(value))
-    _console().print(table)
+    show_host(known, as_json)
 
 
 @host.command()
@@ -208,7 +190,7 @@ def check(settings: Settings, names: tuple[str, ...], as_json: bool) -> None:
         click.echo(json.dumps([asdict(report) for report in reports], indent=2))
     else:
         for report in reports:
-            _show_report(report, False)
+            show_report(report, False)
     if any(report.facts is None for report in reports):
         sys.exit(1 if len(reports) == 1 else INCOMPLETE)
     sys.exit(INCOMPLETE if any(report.lacks for report in reports) else 0)
@@ -274,7 +256,7 @@ def remove(settings: Settings, name: str, identity: Path, forget: bool, dry_run:
     if not forget:
         key = bootstrap.public_key(Path(settings.ssh_key_file))
         done = bootstrap.take_away(to, identity, folder=settings.host_dir, key=key, dry_run=dry_run)
-        _tell(name, done, dry_run)
+        tell(name, done, dry_run)
     if dry_run:
         click.echo(f"{name} would be removed.", err=True)
         return
@@ -317,48 +299,6 @@ def _ip(address: str) -> str:
         return str(socket.getaddrinfo(address, None, socket.AF_INET)[0][4][0])
     except OSError as why:
         raise SiteError(f"{address} is not known: {why.strerror}. Give the IP address.") from None
-
-
-def _shown_key(name: str, address: str, port: int) -> str:
-    try:
-        return ssh.shown_host_key(address, port, time.monotonic() + LOOK_S)
-    except ssh.Broken as broken:
-        raise SiteError(f"{name}: {broken.message}") from None
-
-
-def _agree_on_key(name: str, shown: str, given: str | None, pinned: str | None, yes: bool) -> None:
-    """Have a person, or the key given beforehand, vouch for the key that the host shows."""
-    words = f"{shown.split()[0]} {fingerprint(shown)}"
-    click.echo(f"{name} shows the host key {words}", err=True)
-    changed = pinned is not None and key_blob(pinned) != key_blob(shown)
-    if changed and pinned is not None:
-        click.echo(
-            f"WARNING: THE HOST KEY OF {name} HAS CHANGED. Pinned until now: {fingerprint(pinned)}. The host was "
-            "installed anew, or somebody stands between.",
-            err=True,
-        )
-    if given is not None:
-        try:
-            right = (
-                given == fingerprint(shown)
-                if given.startswith("SHA256:")
-                else key_blob(given) == key_blob(shown)
-            )
-        except ValueError as why:
-            raise click.BadParameter(str(why), param_hint="--host-key") from None
-        if not right:
-            raise SiteError(
-                f"{name} SHOWS ANOTHER HOST KEY than the one given ({given}): nothing was done. Look at the host's own "
-                "console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
-            )
-    elif changed and yes:
-        raise SiteError(
-            f"{name}: --yes does not pin a changed key; give the new one with --host-key. Nothing was done."
-        )
-    elif not yes and (changed or pinned is None):
-        click.confirm(
-            "Is this its key (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there)?", abort=True, err=True
-        )
 
 
 def _store(
@@ -418,49 +358,6 @@ def _refuse_if_in_use(session: Session, row: Host) -> None:
 
 def _record(session: Session, row: Host, kind: str, message: str) -> None:
     event.record(session, datetime.now(UTC), f"operator:{getpass.getuser()}", kind, message, host_id=row.id)
-
-
-def _summary(row: Host) -> dict[str, Any]:
-    seen = row.last_seen_at.isoformat(timespec="seconds") if row.last_seen_at else None
-    return {
-        "name": row.name,
-        "address": row.address,
-        "port": row.port,
-        "roles": sorted(row.role_names),
-        "state": "lost" if row.lost_at else row.state,
-        "vcpus": row.vcpus,
-        "memory_mib": row.memory_mib,
-        "disk_mib": row.disk_mib,
-        "last_seen_at": seen,
-        "last_error": row.last_error,
-    }
-
-
-def _tell(name: str, done: bootstrap.Done, dry_run: bool) -> None:
-    for words in done.did or ("nothing had to be changed there",):
-        click.echo(f"{name}: {'not done (dry run): ' if dry_run and done.did else ''}{words}", err=True)
-    for words in done.warnings:
-        click.echo(f"{name}: warning: {words}", err=True)
-
-
-def _show_report(report: probe.Report, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(asdict(report), indent=2))
-        return
-    table = Table("Probe", "", "Result", "Command", "Exit", title=f"Host {report.host}", title_justify="left")
-    for one in report.probes:
-        mark = "[green]ok[/]" if one.ok else "[red]no[/]"
-        words = "\n".join(filter(None, (one.result, one.stderr)))
-        table.add_row(one.name, mark, words, one.command, "" if one.exit is None else str(one.exit))
-    _console().print(table)
-    for role, sentences in report.lacks.items():
-        for sentence in sentences:
-            click.echo(f"{report.host}: as {role}: {sentence}", err=True)
-
-
-def _console() -> Console:
-    # Into a file or a pipe whole lines are worth more than a page's width.
-    return Console(width=None if sys.stdout.isatty() else 200, markup=True, highlight=False)
 
 
 if __name__ == "__main__":
