@@ -76,6 +76,27 @@ def test_state_table_is_the_code_s():
     ]
 
 
+def test_documented_tree_is_the_tree():
+    page = (ROOT / "docs/architecture.rst").read_text()
+    block = re.split(r"\n\S", page.split("\nThe tree\n--------\n\n::\n", 1)[1], maxsplit=1)[0]
+    folders: set[str] = set()
+    modules: set[str] = set()
+    top = ""
+    for indent, entry in re.findall(r"^   ( *)(\S+/|\S+(?:, \S+)*)(?:  .*)?$", block, flags=re.M):
+        if not entry.endswith("/"):
+            modules.update(f"{top}{name}.py" for name in entry.split(", "))
+        elif indent:
+            folders.add(top + entry)
+        else:
+            top = entry
+            folders.add(entry)
+    assert [name for name in folders if not (ROOT / name).is_dir()] == []
+    packages = {f"{path.parent.relative_to(ROOT)}/" for path in ROOT.glob("[aw]*/*/__init__.py")}
+    assert {"app/db/", "workers/engine/"} <= packages <= folders
+    entries = {str(path.relative_to(ROOT)) for path in ROOT.glob("workers/*.py")}
+    assert modules == entries - {"workers/__init__.py"}
+
+
 def test_every_operation_is_documented_and_has_cases():
     documented = [row[0] for row in rst.table("docs/operations.rst", "Operation")]
     assert sorted(documented) == sorted(OPS)
