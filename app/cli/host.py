@@ -12,25 +12,13 @@ import click
 
 from app.booking import host as booking
 from app.cli.moment import MOMENT
+from app.cli.number import NumberOr
 from app.cli.operator import operator
 from app.db import site
 from app.db.base import Database
 from app.domain.errors import InvalidRequest, NotFound
 from app.domain.slot import Slot
 from app.settings import Settings
-
-
-class Bandwidth(click.ParamType[Any]):
-    """A whole number of Mbit/s, or `none`: not counted."""
-
-    name = "MBIT|none"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "none":
-            return value
-        if not (isinstance(value, str) and value.isascii() and value.isdigit()):
-            self.fail(f"{value!r} is neither a whole number of Mbit/s nor 'none'", param, ctx)
-        return int(value)
 
 
 @click.group()
@@ -42,7 +30,7 @@ def host() -> None:
 @click.argument("name")
 @click.option("--tag", "tags", multiple=True, help="A tag that requests may ask for; several are allowed.")
 @click.option("--untag", "untags", multiple=True, help="A tag to take away.")
-@click.option("--bandwidth", type=Bandwidth(), help="Of a gateway's public uplink in Mbit/s.")
+@click.option("--bandwidth", type=NumberOr("MBIT", "none"), help="Of a gateway's public uplink in Mbit/s.")
 @click.pass_obj
 def set_host(
     settings: Settings, name: str, tags: tuple[str, ...], untags: tuple[str, ...], bandwidth: Any

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from app.booking import project as booking
+from app.cli.number import NumberOr
 from app.cli.operator import operator
 from app.db import project as projects
 from app.db.base import Database
@@ -28,23 +29,10 @@ OPTIONS = {
 }
 
 
-class Ceiling(click.ParamType[Any]):
-    """A whole number from 0, or `site` for what the settings say."""
-
-    name = "number|site"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == AS_THE_SITE:
-            return value
-        if not (isinstance(value, str) and value.isascii() and value.isdigit()):
-            self.fail(f"{value!r} is neither a whole number from 0 nor {AS_THE_SITE!r}", param, ctx)
-        return int(value)
-
-
 def ceilings(command: Callable[..., Any]) -> Callable[..., Any]:
     """One option for each ceiling."""
     options = [
-        click.option(f"--{name.replace('_', '-')}", name, type=Ceiling(), help=words)
+        click.option(f"--{name.replace('_', '-')}", name, type=NumberOr("number", AS_THE_SITE), help=words)
         for name, words in OPTIONS.items()
     ]
     return reduce(lambda done, option: option(done), reversed(options), command)
