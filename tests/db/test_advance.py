@@ -151,13 +151,18 @@ def test_ready_when_all_is_present_and_ended_when_all_is_gone(database: Database
             assert ledger.taken(session, Slot(NOW, NOW + 2 * HOUR), NOW + HOUR) == []
 
 
-def test_cancel_half_built_takes_down_what_may_stand(database: Database, booked: int) -> None:
+def cancel_half_built(database: Database, booked: int) -> None:
+    """Cancel it while a call about its network is under way."""
     go(database)
     claimed(database, "network")
     with database.reading() as session:
         owner = session.get_one(Reservation, booked).owner
     decide.cancel(database, owner, booked, now=NOW)
     go(database)
+
+
+def test_cancel_half_built_takes_down_what_may_stand(database: Database, booked: int) -> None:
+    cancel_half_built(database, booked)
     assert state(database, booked) == "ending"
     # Never claimed: nothing to remove. Claimed and never answered for: unknown, so it is removed.
     assert claimed(database, "storage") == []
@@ -167,12 +172,7 @@ def test_cancel_half_built_takes_down_what_may_stand(database: Database, booked:
 def test_backoff_of_a_call_under_way_when_it_was_cancelled_does_not_hold_up_the_end(
     database: Database, booked: int
 ) -> None:
-    go(database)
-    claimed(database, "network")
-    with database.reading() as session:
-        owner = session.get_one(Reservation, booked).owner
-    decide.cancel(database, owner, booked, now=NOW)
-    go(database)
+    cancel_half_built(database, booked)
     assert settle(database, "-br", "unknown", retry_at=NOW + HOUR, failures=8)
     assert claimed(database, "network") == [f"lh{booked}-br"]
     with database.reading() as session:
