@@ -123,7 +123,7 @@ class Passes:
 
     lease_s: float = 60.0
     deadline_s: float = 45.0
-    poll_s: float = 2.0
+    poll_s: float = 1.0
     backoff_first_s: float = 2.0
     backoff_most_s: float = 300.0
     suspect_first_s: float = 5.0
