@@ -92,8 +92,9 @@ class Network:
 class Storage:
     """The drivers for volumes, exports and the attaching of disks, and the base of target names.
 
-    The rest is for `lvm` and `open_iscsi`: where thin volumes are, from which use of the pool nothing new is made in
-    it, what becomes of a volume's data at its end, and how long a guest's disk waits for a storage host that is lost.
+    The rest is for `lvm`, `lio` and `open_iscsi`: where thin volumes are, from which use of the pool nothing new is
+    made in it, what becomes of a volume's data at its end, how long a guest's disk waits for a storage host that is
+    lost, and the block of the hosts' addresses in clusters' own networks, over which disks travel there.
     """
 
     volume: str = "file"
@@ -107,6 +108,8 @@ class Storage:
     full_percent: int = 90
     wipe: str = "discard"
     wait_s: int = 3600
+    # Of each VLAN ID a 4096th. Empty: disks travel between the hosts' data addresses, as without VLANs.
+    portals: str = "100.64.0.0/10"
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,8 @@ class Settings:
     site_key_file: str = "/var/lib/leasehold/site.key"
     rolls_dir: str = ""
     host_dir: str = "/var/lib/leasehold"
-    # libvirt, or null: guests that are only files, without disks, for measuring and trying out the rest.
+    # libvirt, or null: guests that are only files, for measuring and trying out the rest. They have disks where the
+    # host attaches those itself (storage.attach "open_iscsi").
     hypervisor: str = "libvirt"
     web: Web = field(default_factory=Web)
     booking: Booking = field(default_factory=Booking)
@@ -156,6 +160,12 @@ class Settings:
     def hold(self) -> timedelta:
         """How long an unanswered request keeps its place."""
         return timedelta(hours=self.booking.hold_hours)
+
+    @property
+    def portals(self) -> ipaddress.IPv4Network | None:
+        """The block of storage addresses in clusters' own networks; None where targets listen on data addresses."""
+        is_own = (self.network.driver, self.storage.export) == ("vlan", "lio") and self.storage.portals
+        return ipaddress.IPv4Network(self.storage.portals) if is_own else None
 
 
 def load(path: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -260,11 +270,12 @@ def _check(settings: Settings) -> None:
         raise SiteError(f"network.first_id..last_id must lie within 1..{most} for {net.driver}.")
     _check_storage(settings.storage)
     try:
-        ipaddress.IPv4Network(net.private)
+        private = ipaddress.IPv4Network(net.private)
         public = ipaddress.IPv4Network(net.public)
         ends = [ipaddress.IPv4Address(a) for a in (net.public_first, net.public_last, net.public_gateway)]
     except ValueError as why:
         raise SiteError(f"[network]: {why}.") from why
+    _check_portals(settings.storage.portals, private, public)
     if not all(end in public for end in ends) or ends[0] > ends[1]:
         raise SiteError(
             "[network]: public_first..public_last and public_gateway must lie within public, in order."
@@ -275,6 +286,19 @@ def _check(settings: Settings) -> None:
         )
     if not settings.mark.isalpha() or not settings.mark.islower() or len(settings.mark) > 4:
         raise SiteError("mark must be 1 to 4 lower-case letters.")
+
+
+def _check_portals(portals: str, *others: ipaddress.IPv4Network) -> None:
+    if not portals:
+        return
+    try:
+        block = ipaddress.IPv4Network(portals)
+    except ValueError as why:
+        raise SiteError(f"storage.portals: {why}.") from why
+    if block.prefixlen > 18:
+        raise SiteError(f"storage.portals: {block} has too few addresses for 4096 VLANs: /18 is the least.")
+    if any(block.overlaps(other) for other in others):
+        raise SiteError(f"storage.portals: {block} overlaps network.private or network.public.")
 
 
 def _check_storage(storage: Storage) -> None:

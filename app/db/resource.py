@@ -40,6 +40,7 @@ from app.db.site import Host
 PASS_OF_OP = {
     "vlan": "network",
     "vxlan": "network",
+    "address": "network",
     "file": "storage",
     "lvm": "storage",
     "golden": "image",

@@ -15,14 +15,16 @@ from tests.machines.conftest import Machine
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(1500)]
 
 
-def test_every_host_answers_and_has_a_kernel_of_its_own(machine_lab: Lab, x1: Machine, st1: Machine) -> None:
+def test_every_host_answers_and_has_a_kernel_of_its_own(
+    machine_lab: Lab, x1: Machine, x2: Machine, st1: Machine
+) -> None:
     status = lifecycle.status(machine_lab.name)
     assert {name: set(daemons.values()) for name, daemons in status.items()} == {
         host.name: {""} for host in machine_lab.hosts
     }
     assert x1.run("cat", "/sys/hypervisor/type").strip() == "xen"
     assert "Domain-0" in x1.run("virsh", "-q", "list")
-    for machine in (x1, st1):
+    for machine in (x1, x2, st1):
         machine.run("modprobe", "-a", "8021q", "dm_thin_pool", "iscsi_tcp", "target_core_mod")
         boot_id = machine.run("cat", "/proc/sys/kernel/random/boot_id")
         assert boot_id != Path("/proc/sys/kernel/random/boot_id").read_text()
@@ -34,7 +36,7 @@ def test_storage_host_has_a_thin_pool_and_sees_the_golden_images(st1: Machine) -
     assert "images /var/lib/leasehold/images 9p ro" in st1.run("cat", "/proc/mounts")
 
 
-def test_hosts_are_added_with_their_facts(machine_lab: Lab, x1: Machine) -> None:
+def test_hosts_are_added_with_their_facts(machine_lab: Lab, x1: Machine, x2: Machine, st1: Machine) -> None:
     listed = json.loads(leasehold(x1.site, "host", "list", "--json"))
     assert {host["name"]: host["state"] for host in listed} == {
         host.name: "enabled" for host in machine_lab.hosts
@@ -44,5 +46,7 @@ def test_hosts_are_added_with_their_facts(machine_lab: Lab, x1: Machine) -> None
     assert {"eth0", "eth1", "eth2", "br-public"} <= {link["name"] for link in facts["links"]}
 
 
-def test_two_looks_at_the_same_hosts_are_equal(machine_lab: Lab, x1: Machine) -> None:
+def test_two_looks_at_the_same_hosts_are_equal(
+    machine_lab: Lab, x1: Machine, x2: Machine, st1: Machine
+) -> None:
     assert seen.snapshot(machine_lab.name) == seen.snapshot(machine_lab.name)

@@ -39,7 +39,7 @@ def plain(value: Any) -> Any:
 def answer(value: Any) -> Any:
     """An answer of a case, as the host gives it."""
     if isinstance(value, list):
-        return tuple(value)
+        return _frozen(value)
     if not isinstance(value, dict):
         return value
     data = dict(value)

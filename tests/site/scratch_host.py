@@ -25,7 +25,7 @@ from workers.node import build
 from workers.node.protocol import Reply, Request, parse_hello, parse_reply
 
 DIR = "/var/lib/leasehold"
-OPS = "vxlan,vlan,file,tgt,iso,domain,report,image"
+OPS = "vxlan,vlan,address,file,tgt,iso,domain,report,image"
 PRIVATE = (
     *("/run", "/etc/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt", "/var/log/tgtd"),
     DIR,
@@ -161,6 +161,7 @@ def everything(host: ScratchHost) -> dict[str, Any]:
     virsh = ("virsh", "-q", "-c", "qemu:///system")
     kept = {"lock", "jobs", "images", "volumes", "iso", "domains", "virt.json"}
     return {
+        "nft": host.run("nft", "list", "tables"),
         "links": sorted(link["ifname"] for link in json.loads(host.run("ip", "-json", "link"))),
         "targets": host.run("tgtadm", "--mode", "target", "--op", "show"),
         "accounts": host.run("tgtadm", "--mode", "account", "--op", "show"),

@@ -27,6 +27,9 @@ def test_the_environment_overrides_keys_of_sections_and_at_the_top() -> None:
         ({"VOLUME_GROUP": "-f"}, "storage.volume_group must be a name"),
         ({"FULL_PERCENT": "101"}, "storage.full_percent must lie in 1..100"),
         ({"WAIT_S": "0"}, "storage.wait_s must lie in"),
+        ({"PORTALS": "100.64.0.1/10"}, "storage.portals: 100.64.0.1/10 has host bits set"),
+        ({"PORTALS": "100.64.0.0/20"}, "too few addresses for 4096 VLANs: /18 is the least"),
+        ({"PORTALS": "10.0.0.0/8"}, "10.0.0.0/8 overlaps network.private or network.public"),
     ],
 )
 def test_drivers_that_do_not_go_together_are_said(storage: dict[str, str], says: str) -> None:

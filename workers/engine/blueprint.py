@@ -84,6 +84,7 @@ class Blueprint:
             storage=settings.storage,
             public_bridge=net.public_bridge,
             hypervisor=settings.hypervisor,
+            portals=settings.portals,
         )
         rows = lay_out(cluster, lambda fields: self.domain.render(**fields))
         return Laid(rows, secrets.host_public_key(self.site_key, names.key))
@@ -142,7 +143,7 @@ def _facts(host: Host, settings: Settings) -> HostFacts:
     if settings.storage.export == "lio" and not initiator and host.role_names & {"gateway", "compute"}:
         raise SiteError(f"{host.name} has told no initiator name: run `leasehold host check {host.name}`.")
     virt_type = host.facts.get("virt_type") or "qemu"
-    return HostFacts(host.name, host.data_address, virt_type, settings.host_dir, initiator)
+    return HostFacts(host.name, host.id, host.data_address, virt_type, settings.host_dir, initiator)
 
 
 def _image_args(image: Image) -> dict[str, Any]:

@@ -22,9 +22,9 @@ from workers.node import install
 
 # What a host of each role is asked to do; its forced command allows these operations and no other.
 ROLE_OPS = {
-    "gateway": ("vxlan", "vlan", "open_iscsi", "iso", "domain", "null", "report"),
-    "compute": ("vxlan", "vlan", "open_iscsi", "domain", "null", "report"),
-    "storage": ("file", "lvm", "golden", "tgt", "lio"),
+    "gateway": ("vxlan", "vlan", "address", "open_iscsi", "iso", "domain", "null", "report"),
+    "compute": ("vxlan", "vlan", "address", "open_iscsi", "domain", "null", "report"),
+    "storage": ("vlan", "address", "file", "lvm", "golden", "tgt", "lio"),
     "builder": ("image",),
 }
 # The programs they need whichever drivers the site has chosen.

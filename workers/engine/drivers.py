@@ -19,6 +19,7 @@ PACKAGES = {
     "lvs": "lvm2 thin-provisioning-tools",
     "targetctl": "targetcli-fb",
     "iscsiadm": "open-iscsi",
+    "nft": "nftables",
     "qemu-img": "qemu-utils",
     "fai-diskimage": "fai-server fai-setup-storage",
 }
@@ -90,6 +91,8 @@ DRIVERS = (
         ("targetctl",),
         ("target_core_mod", "target_core_iblock", "iscsi_target_mod"),
     ),
+    Driver("portal", "own network", GUEST_HOSTS, ("nft",), ("nf_tables",)),
+    Driver("portal", "own network", ("storage",), ("nft",), ("8021q", "nf_tables"), _parent),
     Driver("attach", "qemu", GUEST_HOSTS),  # by libvirt, which their roles ask for
     Driver("attach", "open_iscsi", GUEST_HOSTS, ("iscsiadm",), ("iscsi_tcp",), _initiator),
 )
@@ -102,10 +105,11 @@ def fitting(roles: Iterable[str], settings: Settings) -> list[tuple[Driver, bool
         "volume": settings.storage.volume,
         "export": settings.storage.export,
         "attach": settings.storage.attach,
+        "portal": "own network" if settings.portals else "data address",
     }
     held = set(roles)
-    # Without disks there is nothing to keep, to export or to attach.
-    kinds = set(chosen) if settings.hypervisor != "null" else {"network"}
+    # Without disks there is nothing to keep, to export or to attach; the null hypervisor attaches none itself.
+    kinds = {"network"} if (settings.hypervisor, settings.storage.attach) == ("null", "qemu") else set(chosen)
     return [
         (driver, driver.kind in kinds and chosen[driver.kind] == driver.name)
         for driver in DRIVERS

@@ -33,13 +33,14 @@ TOOLS: dict[str, Sequence[str]] = {
     "lvs": ("lvs", "--version"),
     "targetctl": ("dpkg-query", "-W", "-f", "${Version}", "python3-rtslib-fb"),
     "iscsiadm": ("iscsiadm", "--version"),
+    "nft": ("nft", "--version"),
     "qemu-img": ("qemu-img", "--version"),
     QEMU: (QEMU, "--version"),
 }
 
 # What drivers need of the kernel, as a module or built in.
 MODULES = (
-    *("8021q", "dm_thin_pool", "iscsi_tcp"),
+    *("8021q", "nf_tables", "dm_thin_pool", "iscsi_tcp"),
     *("target_core_mod", "target_core_iblock", "iscsi_target_mod"),
 )
 INITIATOR = "/etc/iscsi/initiatorname.iscsi"
@@ -57,7 +58,7 @@ def facts(remit: Remit, door: Door) -> dict[str, Any]:
         "disk_free_mib": there.f_bavail * there.f_frsize >> 20,
         "python": platform.python_version(),
         "kernel": platform.release(),
-        "addresses": door.links.addresses()[:MAX_LISTED],
+        "addresses": _addresses(remit, door)[:MAX_LISTED],
         "links": [{"name": link.name, "mtu": link.mtu, "up": link.up} for link in links[:MAX_LISTED]],
         "tools": tools,
         "modules": {module: _has_module(module) for module in MODULES},
@@ -73,6 +74,11 @@ def boot_id() -> str:
     """What the kernel chose at random when it booted."""
     with open("/proc/sys/kernel/random/boot_id") as file:
         return file.read().strip()
+
+
+def _addresses(remit: Remit, door: Door) -> list[str]:
+    """The host's own; not those on links of clusters."""
+    return sorted(address for link, address in door.links.addresses() if not link.startswith(remit.mark))
 
 
 def _has_module(name: str) -> bool:

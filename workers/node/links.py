@@ -9,7 +9,17 @@ from typing import Any
 from pyroute2.iproute.linux import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from workers.node.steps import FloodAdd, FloodDel, LinkAdd, LinkCommand, LinkDel, LinkSeen, LinkSet
+from workers.node.steps import (
+    AddressAdd,
+    AddressDel,
+    FloodAdd,
+    FloodDel,
+    LinkAdd,
+    LinkCommand,
+    LinkDel,
+    LinkSeen,
+    LinkSet,
+)
 
 ADDR_GEN_EUI64, ADDR_GEN_NONE = 0, 1  # enum in6_addr_gen_mode, linux/if_link.h
 _EVERYBODY = "00:00:00:00:00:00"  # the FDB entry for frames whose destination is not known
@@ -39,10 +49,15 @@ class Links:
         """The link with that VLAN ID on that parent; the kernel lets there be one at most."""
         return next((link for link in self.all() if (link.parent, link.vid) == (parent, vid)), None)
 
-    def addresses(self) -> list[str]:
-        """Every address of the host with its prefix length, but for loopback and link-local ones."""
-        found = self._ip.get_addr(scope=0)
-        return sorted(f"{message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}" for message in found)
+    def addresses(self) -> tuple[tuple[str, str], ...]:
+        """(link, address with prefix length) of the host, but for loopback and link-local ones; sorted."""
+        links = {message["index"]: message.get_attr("IFLA_IFNAME") for message in self._ip.get_links()}
+        found = []
+        for message in self._ip.get_addr(scope=0):
+            # IFA_ADDRESS is the other end's where there is one, and IPv6 has it alone (linux/if_addr.h).
+            address = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+            found.append((links[message["index"]], f"{address}/{message['prefixlen']}"))
+        return tuple(sorted(found))
 
     def ports(self, bridge: str) -> tuple[str, ...]:
         """The names of the bridge's ports, sorted; none when there is no such bridge."""
@@ -75,6 +90,8 @@ class Links:
                 self._add(command)
             elif isinstance(command, LinkSet):
                 self._set(command)
+            elif isinstance(command, AddressAdd | AddressDel):
+                self._address(command)
             elif isinstance(command, LinkDel):
                 if (message := self._find(command.name)) is not None:
                     self._ip.link("del", index=message["index"])
@@ -107,6 +124,15 @@ class Links:
         if command.up is not None:
             wanted["state"] = "up" if command.up else "down"
         self._ip.link("set", **wanted)
+
+    def _address(self, command: AddressAdd | AddressDel) -> None:
+        verb, done = ("add", 17) if isinstance(command, AddressAdd) else ("del", 99)  # EEXIST, EADDRNOTAVAIL
+        address, _, length = command.address.partition("/")
+        try:
+            self._ip.addr(verb, index=self._index(command.link), address=address, prefixlen=int(length))
+        except NetlinkError as error:
+            if error.code != done:
+                raise
 
     def _flood(self, verb: str, command: FloodAdd | FloodDel) -> None:
         self._ip.fdb(

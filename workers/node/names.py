@@ -136,6 +136,18 @@ def address(value: Any, what: str) -> str:
     return str(parsed)
 
 
+def interface(value: str, what: str) -> ipaddress.IPv4Interface:
+    """`value` if it is a host's IPv4 address in a network of more than two, like 100.64.4.3/22."""
+    ip, _, length = value.partition("/")
+    address(ip, what)
+    if not re.fullmatch(r"[0-9]|[12][0-9]|30", length):
+        raise bad(f"{what} must have a prefix length from 0 to 30, not {show(value)}")
+    parsed = ipaddress.IPv4Interface(value)
+    if parsed.ip in (parsed.network.network_address, parsed.network.broadcast_address):
+        raise bad(f"{what} must be the address of one host, not {parsed}")
+    return parsed
+
+
 def within(value: int, low: int, high: int, what: str) -> int:
     """`value` if low <= value <= high."""
     if not low <= value <= high:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from workers.node import job, lio, node_record, tgtd
 from workers.node.protocol import Refused
 from workers.node.steps import (
+    Addresses,
     Command,
     Detach,
     EndJob,
@@ -31,15 +32,11 @@ from workers.node.steps import (
     FileCommand,
     FileSeen,
     Flood,
-    FloodAdd,
-    FloodDel,
     Free,
     GetJob,
     GetLink,
     GetLio,
-    LinkAdd,
-    LinkDel,
-    LinkSet,
+    LinkCommand,
     LioExport,
     LioRemove,
     LioSave,
@@ -77,6 +74,7 @@ PACKAGES = {  # program -> the Debian package that brings it, for the message wh
     "fai-diskimage": "fai-server",
     "qemu-img": "qemu-utils",
     **dict.fromkeys(("lvs", "lvcreate", "lvchange", "lvextend", "lvremove"), "lvm2"),
+    "nft": "nftables",
     "blkdiscard": "util-linux",
     "iscsiadm": "open-iscsi",
     "qemu-system-x86_64": "qemu-system-x86",
@@ -109,6 +107,8 @@ class Door:
                 return self.links.get(query.name)
             if isinstance(query, Tagged):
                 return self.links.tagged(query.parent, query.vid)
+            if isinstance(query, Addresses):
+                return self.links.addresses()
             if isinstance(query, Ports):
                 return self.links.ports(query.bridge)
             if isinstance(query, Flood):
@@ -123,7 +123,7 @@ class Door:
                 _check_output(command, run_program(command.argv, command.stdin, command.timeout_s))
             elif isinstance(command, FileCommand):
                 self._change_file(command)
-            elif isinstance(command, LinkAdd | LinkSet | LinkDel | FloodAdd | FloodDel):
+            elif isinstance(command, LinkCommand):
                 self.links.change(command)
             elif isinstance(command, TgtAccount):
                 tgtd.add_account(command.user, command.password)

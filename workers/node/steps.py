@@ -96,6 +96,11 @@ class Ports:
 
 
 @dataclass(frozen=True)
+class Addresses:
+    """Ask for (link, address with prefix length) of every address of the host, sorted; not for link-local ones."""
+
+
+@dataclass(frozen=True)
 class Tagged:
     """Ask for the link that carries that VLAN ID on that parent; None when no link does."""
 
@@ -156,7 +161,7 @@ class LioSeen:
     is_saved: bool = True
 
 
-Query = Show | Stat | Free | ReadTail | GetLink | Tagged | Ports | Flood | GetJob | GetLio
+Query = Show | Stat | Free | ReadTail | GetLink | Addresses | Tagged | Ports | Flood | GetJob | GetLio
 
 
 class Ask(Protocol):
@@ -172,6 +177,8 @@ class Ask(Protocol):
     def __call__(self, query: ReadTail) -> str | None: ...
     @overload
     def __call__(self, query: GetLink | Tagged) -> LinkSeen | None: ...
+    @overload
+    def __call__(self, query: Addresses) -> tuple[tuple[str, str], ...]: ...
     @overload
     def __call__(self, query: Ports | Flood) -> tuple[str, ...]: ...
     @overload
@@ -279,6 +286,22 @@ class LinkDel:
 
 
 @dataclass(frozen=True)
+class AddressAdd:
+    """Give a network link an address with its prefix length; one that it has is fine."""
+
+    link: str
+    address: str
+
+
+@dataclass(frozen=True)
+class AddressDel:
+    """Take an address from a network link; one that it has not is fine."""
+
+    link: str
+    address: str
+
+
+@dataclass(frozen=True)
 class FloodAdd:
     """Let a VXLAN link send broadcasts to an address as well."""
 
@@ -365,7 +388,7 @@ class EndJob:
 
 
 FileCommand = WriteFile | MakeDir | Remove | RemoveTree | SetSize | Rename
-LinkCommand = LinkAdd | LinkSet | LinkDel | FloodAdd | FloodDel
+LinkCommand = LinkAdd | LinkSet | LinkDel | AddressAdd | AddressDel | FloodAdd | FloodDel
 LioCommand = LioExport | LioRemove | LioSave
 Command = Exec | FileCommand | LinkCommand | LioCommand | TgtAccount | WriteNode | Detach | EndJob
 

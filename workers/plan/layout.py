@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from typing import Any
 
 from app.settings import Storage
@@ -41,10 +42,11 @@ class Guest:
 class HostFacts:
     """What laying out needs to know of a host: its address on the data network and how guests run there.
 
-    `initiator` is the IQN with which it logs in itself.
+    `number` is its row's, `initiator` the IQN with which it logs in itself.
     """
 
     name: str
+    number: int
     data_address: str
     virt_type: str = "qemu"
     dir: str = "/var/lib/leasehold"
@@ -53,7 +55,10 @@ class HostFacts:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A virtual cluster whose numbers are all chosen. guests[0] is the frontend. `images`: name -> op arguments."""
+    """A virtual cluster whose numbers are all chosen. guests[0] is the frontend. `images`: name -> op arguments.
+
+    Within `portals` hosts have addresses in the cluster's own network, for its disks; None: they use the data network.
+    """
 
     names: Names
     guests: tuple[Guest, ...]
@@ -68,6 +73,14 @@ class Cluster:
     storage: Storage
     public_bridge: str
     hypervisor: str = "libvirt"
+    portals: IPv4Network | None = None
+
+    def portal(self, storage: str) -> str:
+        """The address at which a storage host's targets for this cluster are."""
+        if self.portals is None:
+            return self.hosts[storage].data_address
+        number = self.hosts[storage].number
+        return str(self.names.storage_address(self.portals, self.network_id, number).ip)
 
     @property
     def edition(self) -> str:
@@ -100,31 +113,38 @@ def lay_out(cluster: Cluster, render_domain: RenderDomain) -> list[Row]:
     `render_domain` turns the fields of a guest into libvirt's XML (templates/install/domain.xml.j2).
     """
     frontend, computes = cluster.guests[0], cluster.guests[1:]
-    links = {name: _link(cluster, name) for name in dict.fromkeys(guest.host for guest in cluster.guests)}
-    if cluster.hypervisor == "null":
-        return [*links.values(), *_null_guests(cluster, links)]
+    of_guests = [guest.host for guest in cluster.guests]
+    on = [*of_guests, *(guest.storage for guest in cluster.guests)] if cluster.portals else of_guests
+    links = {name: _link(cluster, name) for name in dict.fromkeys(on)}
+    rows = list(links.values())
+    if (
+        cluster.hypervisor == "null" and cluster.storage.attach == "qemu"
+    ):  # the null hypervisor attaches nothing
+        return [*rows, *_null_guests(cluster, links, {})]
+    rows += [_address(cluster, link) for link in links.values() if cluster.portals]
     images = {
         key: _image(cluster, *key) for key in dict.fromkeys((g.storage, g.image) for g in cluster.guests)
     }
-    rows = [*links.values(), *images.values()]
+    rows += images.values()
     if cluster.storage.volume == "lvm":
         images = {key: _golden(cluster, image) for key, image in images.items()}
         rows += images.values()
-    home = _disk(cluster, frontend, "home", cluster.home_mib, None)
-    iso = _iso(cluster, frontend)
-    roots = {}
+    disks: dict[int, list[list[Row]]] = {}
     for guest in cluster.guests:
         root = _disk(cluster, guest, "root", guest.disk_mib, images[guest.storage, guest.image])
-        roots[guest.position] = root
-        rows += root
+        disks[guest.position] = [root]
         if guest is frontend:  # its disks come first: everything waits for the frontend
-            rows += home
+            disks[guest.position].append(_disk(cluster, guest, "home", cluster.home_mib, None))
+        rows += [row for disk in disks[guest.position] for row in disk]
+    if cluster.hypervisor == "null":
+        return [*rows, *_null_guests(cluster, links, disks)]
+    iso = _iso(cluster, frontend)
     rows.append(iso)
-    head = _domain(cluster, frontend, render_domain, [roots[0], home], (links[frontend.host].key, iso.key))
+    head = _domain(cluster, frontend, render_domain, disks[0], (links[frontend.host].key, iso.key))
     rows.append(head)
     for guest in computes:
         needs = (links[guest.host].key, head.key)
-        rows.append(_domain(cluster, guest, render_domain, [roots[guest.position]], needs))
+        rows.append(_domain(cluster, guest, render_domain, disks[guest.position], needs))
     domains = tuple(row.key for row in rows if row.op == "domain")
     rows.append(
         Row(
@@ -157,6 +177,26 @@ def _link(cluster: Cluster, host: str) -> Row:
     return Row(host, driver, names.bridge, f"private network {cluster.network_id} on {host}", args)
 
 
+def _address(cluster: Cluster, link: Row) -> Row:
+    """The host's address in the cluster's network."""
+    assert cluster.portals is not None
+    host, number = link.host, cluster.hosts[link.host].number
+    address = cluster.names.storage_address(cluster.portals, cluster.network_id, number)
+    args = {
+        "bridge": cluster.names.bridge,
+        "address": str(address),
+        "alias": cluster.names.alias,
+        "serves": any(guest.storage == host for guest in cluster.guests),
+        "logs_in": any(guest.host == host for guest in cluster.guests),
+    }
+    return Row(host, "address", link.name, f"address of {host} for disks, {address.ip}", args, (link.key,))
+
+
+def _on_own_network(cluster: Cluster, host: str) -> tuple[Key, ...]:
+    """What an export or a login on the host needs of the cluster's network."""
+    return ((host, "address", cluster.names.bridge),) if cluster.portals else ()
+
+
 def _image(cluster: Cluster, storage: str, image: str) -> Row:
     return Row(storage, "image", image, f"golden image {image}", cluster.images[image], is_shared=True)
 
@@ -184,11 +224,13 @@ def _disk(cluster: Cluster, guest: Guest, what: str, size_mib: int, image: Row |
     rows = [Row(guest.storage, cluster.storage.volume, volume, label, args, needs, guest.id)]
     label = f"export of {guest.name} {what} to {guest.host}"
     args = _export(cluster, guest, volume)
-    rows.append(Row(guest.storage, cluster.storage.export, volume, label, args, (rows[0].key,), guest.id))
+    needs = (rows[0].key, *_on_own_network(cluster, guest.storage))
+    rows.append(Row(guest.storage, cluster.storage.export, volume, label, args, needs, guest.id))
     if cluster.storage.attach == "open_iscsi":
         label = f"login of {guest.host} to {guest.name} {what}"
         args = _login(cluster, guest, volume)
-        rows.append(Row(guest.host, "open_iscsi", volume, label, args, (rows[1].key,), guest.id))
+        needs = (rows[1].key, *_on_own_network(cluster, guest.host))
+        rows.append(Row(guest.host, "open_iscsi", volume, label, args, needs, guest.id))
     return rows
 
 
@@ -202,7 +244,7 @@ def _export(cluster: Cluster, guest: Guest, volume: str) -> dict[str, Any]:
         "password": {"secret": f"chap:{volume}"},
     }
     if cluster.storage.export == "lio":
-        portal = cluster.hosts[guest.storage].data_address
+        portal = cluster.portal(guest.storage)
         mutual = {"secret": f"chap:{volume}-target"}
         return shared | {"initiator": host.initiator, "portal": portal, "mutual": mutual}
     return shared | {"initiator": host.data_address, "store": cluster.storage.volume}
@@ -212,7 +254,7 @@ def _login(cluster: Cluster, guest: Guest, volume: str) -> dict[str, Any]:
     lio = cluster.storage.export == "lio"
     return {
         "target": cluster.names.target(volume),
-        "portal": cluster.hosts[guest.storage].data_address,
+        "portal": cluster.portal(guest.storage),
         "lun": LUNS[cluster.storage.export],
         "user": volume,
         "password": {"secret": f"chap:{volume}"},
@@ -273,7 +315,7 @@ def _domain(
 def _domain_disk(cluster: Cluster, guest: Guest, row: Row) -> dict[str, Any]:
     """A disk as the domain's template takes it: by the hypervisor's own login, or the host's device."""
     serial, target = row.name.rsplit("-", 1)[1], row.args["target"]
-    portal = cluster.hosts[guest.storage].data_address
+    portal = cluster.portal(guest.storage)
     if row.op == "open_iscsi":
         # The name that udev's rules give a logged-in volume (60-persistent-storage.rules).
         lun = LUNS[cluster.storage.export]
@@ -284,13 +326,16 @@ def _domain_disk(cluster: Cluster, guest: Guest, row: Row) -> dict[str, Any]:
     return {"target": target, "portal": portal, "user": row.args["user"], "serial": serial}
 
 
-def _null_guests(cluster: Cluster, links: Mapping[str, Row]) -> list[Row]:
-    """The guests of the null hypervisor: no disks, no ISO, nothing to report."""
+def _null_guests(
+    cluster: Cluster, links: Mapping[str, Row], disks: Mapping[int, list[list[Row]]]
+) -> list[Row]:
+    """The guests of the null hypervisor: no ISO, nothing to report, and disks where the host attaches them itself."""
     rows: list[Row] = []
     for guest in cluster.guests:
         name = cluster.names.domain(guest.name)
         args = {"domain": name, "vcpus": guest.vcpus, "memory_mib": guest.memory_mib}
-        needs = (links[guest.host].key, *(row.key for row in rows[:1]))
+        attached = [disk[-1].key for disk in disks.get(guest.position, [])]
+        needs = (links[guest.host].key, *attached, *(row.key for row in rows[:1]))
         rows.append(
             Row(guest.host, "null", name, f"guest {guest.name} on {guest.host}", args, needs, guest.id)
         )

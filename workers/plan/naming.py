@@ -11,7 +11,10 @@ from __future__ import annotations
 import re
 import uuid
 from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv4Network
 
+# VLAN IDs have 12 bits (IEEE 802.1Q).
+VIDS = 4096
 # IFNAMSIZ is 16 with the final NUL (linux/if.h).
 LINK_NAME_MAX = 15
 NAMESPACE = uuid.UUID("5f1d5d6e-6c1c-5b0e-9c39-7c1f0f2b8a11")
@@ -72,6 +75,18 @@ class Names:
     def target(self, volume: str) -> str:
         """The iSCSI name of a volume's target (RFC 3720 section 3.2.6.3.1)."""
         return f"{self.iqn_base}:{volume}"
+
+    def storage_address(self, block: IPv4Network, network_id: int, host: int) -> IPv4Interface:
+        """A host's address in the cluster's own network: each VLAN ID has one of 4096 subnets of `block`, in which a
+        host has the number of its row. ValueError where that is too large."""
+        subnet = IPv4Network(
+            (int(block[0]) + network_id * (block.num_addresses // VIDS), block.prefixlen + 12)
+        )
+        if not 0 < host < subnet.num_addresses - 1:
+            raise ValueError(
+                f"host {host} has no address in {subnet}: choose a larger block as storage.portals"
+            )
+        return IPv4Interface((subnet[host], subnet.prefixlen))
 
     def mac(self, position: int, interface: int) -> str:
         """A locally administered unicast address: 02, 24 bits of reservation, 4 of interface, 12 of position."""

@@ -26,6 +26,7 @@ Thing = tuple[str, str]
 NAMED_BY = {
     "vlan": "bridge",
     "vxlan": "bridge",
+    "address": "bridge",
     "file": "volume",
     "lvm": "volume",
     "golden": "image",
@@ -42,7 +43,7 @@ GUESTS, LINKS = ("domain", "null"), ("vlan", "vxlan")
 # What volumes are cloned from.
 VOLUMES = {"file": "image", "lvm": "golden"}
 # What is in memory alone and gone when the host starts again.
-LOST_AT_REBOOT = (*GUESTS, *LINKS, "tgt", "open_iscsi", "report")
+LOST_AT_REBOOT = (*GUESTS, *LINKS, "address", "tgt", "open_iscsi", "report")
 # Copies of disks are made one after the other: they share the host's disk.
 ONE_AFTER_THE_OTHER = ("file",)
 # What making takes by default, in seconds; removing is done at once. A site's own figures are better.

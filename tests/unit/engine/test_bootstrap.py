@@ -23,7 +23,7 @@ def line(*roles: str, folder: str = "/var/lib/leasehold", bridge: str = "br-publ
 def test_forced_command_of_a_compute_host():
     assert line("compute") == (
         'restrict,command="/usr/bin/python3 -IS /var/lib/leasehold/helper.pyz serve --mark lh '
-        f'--dir /var/lib/leasehold --ops vxlan,vlan,open_iscsi,domain,null,report" {KEY} leasehold-manager'
+        f'--dir /var/lib/leasehold --ops vxlan,vlan,address,open_iscsi,domain,null,report" {KEY} leasehold-manager'
     )
 
 
@@ -112,9 +112,11 @@ def test_a_host_with_all_that_the_site_s_drivers_need_lacks_nothing():
         ("compute", {"initiator": None}, "holds no initiator name"),
         ("gateway", {"links": []}, "network vlan: there is no link eth1"),
         ("gateway", {"modules": {}}, "no module 8021q"),
+        ("storage", {"links": []}, "portal own network: there is no link eth1"),
+        ("compute", {"tools": {**TOOLS, "nft": None}}, "nft is missing: apt install nftables"),
     ],
 )
 def test_what_the_site_s_choice_of_drivers_lacks_on_a_host_is_said(role, change, says):
     (words,) = [word for word in lacking([role], {**ABLE, **change}, KERNEL)[role] if says in word]
-    assert words.startswith(("network ", "volume ", "export ", "attach "))
+    assert words.startswith(("network ", "volume ", "export ", "attach ", "portal "))
     assert lacking([role], {**ABLE, **change}, Settings()) == {}, "only what was chosen has to fit"

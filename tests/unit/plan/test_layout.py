@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
-from ipaddress import IPv4Address
+from dataclasses import asdict, replace
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -29,6 +29,7 @@ from workers.node import domain_xml
 from workers.node.ops import OPS, open_iscsi
 from workers.node.protocol import Remit
 from workers.plan.layout import Row
+from workers.plan.naming import Names
 
 REMIT = Remit("lh", "/var/lib/leasehold", tuple(OPS), ("br-public",), "vg0", "pool")
 DATA = Path(__file__).parents[2] / "data"
@@ -87,6 +88,7 @@ def laid_out(tmp_path: Path) -> LaidOut:
         st1: tuple[str, ...] = ("builder",),
         storage: Storage | None = None,
         initiators: bool = True,
+        hypervisor: str = "libvirt",
         **over: Any,
     ) -> list[Row]:
         network = Network(**{"dns": ("198.18.9.1",), **over})
@@ -95,6 +97,7 @@ def laid_out(tmp_path: Path) -> LaidOut:
             image=Image(suite="tiny"),
             network=network,
             storage=storage or Storage(),
+            hypervisor=hypervisor,
             site_key_file=str(key),
         )
         address = int(IPv4Address("198.19.0.101"))
@@ -198,11 +201,61 @@ def test_by_lvm_a_disk_is_a_clone_of_a_golden_volume_that_its_host_logs_in_to(la
         OPS[row.op].parse(filled(row.args), REMIT)
 
 
+def test_on_tagged_links_disks_travel_over_the_cluster_s_own_network(laid_out: LaidOut) -> None:
+    """R42: the storage host is a member of the cluster's network as well, and its target listens nowhere else."""
+    rows = {row.key: row for row in laid_out(storage=KERNEL, driver="vlan")}
+    assert [key[0] for key in rows if key[1] == "vlan"] == ["gw1", "c1", "c2", "st1"]
+    block = 1000 * 1024  # VLAN 1000 has the 1000th /22 of 100.64.0.0/10
+    st1 = str(IPv4Address("100.64.0.0") + block + 4)
+    assert rows["st1", "address", "lh7-br"].args == {
+        "bridge": "lh7-br",
+        "address": f"{st1}/22",
+        "alias": "leasehold:lh7",
+        "serves": True,
+        "logs_in": False,
+    }
+    c2 = rows["c2", "address", "lh7-br"]
+    assert (c2.args["serves"], c2.args["logs_in"], c2.needs) == (False, True, (("c2", "vlan", "lh7-br"),))
+    export, login = rows["st1", "lio", "lh7-node2-root"], rows["c2", "open_iscsi", "lh7-node2-root"]
+    assert (export.args["portal"], login.args["portal"]) == (st1, st1)
+    assert ("st1", "address", "lh7-br") in export.needs
+    assert ("c2", "address", "lh7-br") in login.needs
+    assert f"ip-{st1}:3260-iscsi" in rows["c2", "domain", "lh7-node2"].args["xml"]
+    for row in rows.values():
+        OPS[row.op].parse(filled(row.args), REMIT)
+
+
+def test_two_clusters_on_one_host_have_no_storage_address_in_common() -> None:
+    """Whatever their private subnets are: each VLAN ID has addresses of its own."""
+    block, names = IPv4Network("100.64.0.0/10"), Names("lh", 7, "iqn.2026-11.org.leasehold")
+    last, first = (names.storage_address(block, vid, 4).network for vid in (4094, 1))
+    assert last == IPv4Network("100.127.248.0/22")
+    assert not first.overlaps(last)
+    assert not first.overlaps(names.storage_address(block, 2, 1022).network)
+    with pytest.raises(
+        ValueError, match=r"host 1023 has no address in 100\.64\.4\.0/22: choose a larger block"
+    ):
+        names.storage_address(block, 1, 1023)
+
+
+def test_without_a_block_for_it_disks_travel_between_data_addresses(laid_out: LaidOut) -> None:
+    rows = laid_out(storage=replace(KERNEL, portals=""), driver="vlan")
+    assert of(rows, "address") == []
+    assert {row.args["portal"] for row in of(rows, "lio")} == {"198.18.9.14"}
+
+
 def filled(args: Any) -> Any:
     """The arguments with something in the place of each secret."""
     if isinstance(args, dict):
         return "notarealsecret00" if set(args) == {"secret"} else {k: filled(v) for k, v in args.items()}
     return [filled(item) for item in args] if isinstance(args, list | tuple) else args
+
+
+def test_guests_of_the_null_hypervisor_have_the_disks_that_their_host_attaches(laid_out: LaidOut) -> None:
+    rows = {row.key: row for row in laid_out(storage=KERNEL, hypervisor="null")}
+    assert ("c2", "open_iscsi", "lh7-node2-root") in rows["c2", "null", "lh7-node2"].needs
+    assert ("gw1", "open_iscsi", "lh7-frontend-home") in rows["gw1", "null", "lh7-frontend"].needs
+    assert {row.op for row in laid_out(hypervisor="null")} == {"vxlan", "null"}, "and else none"
 
 
 def test_a_host_that_told_no_initiator_is_said_before_anything_is_made(laid_out: LaidOut) -> None:

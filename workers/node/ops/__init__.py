@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from workers.node.ops import (
+    address,
     domain,
     file,
     golden,
@@ -26,6 +27,7 @@ from workers.node.ops.shape import Op
 OPS: dict[str, Op[Any, Any]] = {
     "vxlan": vxlan,
     "vlan": vlan,
+    "address": address,
     "file": file,
     "lvm": lvm,
     "golden": golden,
