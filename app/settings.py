@@ -131,6 +131,9 @@ class Passes:
     backoff_most_s: float = 300.0
     suspect_first_s: float = 5.0
     suspect_most_s: float = 120.0
+    # A host with something of ours that nobody has heard from for so long is asked for it again: it may have been
+    # rebooted, or be gone. 0: never.
+    look_s: float = 60.0
     # A host that has not answered for so long is lost: what is booked there and not built yet is placed elsewhere.
     lost_after_s: float = 600.0
 

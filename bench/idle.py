@@ -22,8 +22,8 @@ from pathlib import Path
 import psycopg
 from sqlalchemy import text
 
+from app.db import look
 from app.db.base import Database
-from app.db.look import RESERVATIONS, RESOURCES
 from app.db.pass_run import PASSES
 from bench import history
 from bench.measure import Cost, Result, compare, in_turn, publish
@@ -130,8 +130,9 @@ def _plans(url: str) -> str:
     with database.reading() as session:
         if not url.startswith("sqlite"):
             session.execute(text("SET enable_seqscan = off"))  # as the look does
-        for query in (RESERVATIONS, *(RESOURCES.replace("{worker}", f"'{name}'") for name in PASSES[1:])):
-            filled = query.format(now=moment, soon=moment)
+        of_passes = [(query, name) for query in (look.RESOURCES, look.HOSTS) for name in PASSES[1:]]
+        for query, name in ((look.RESERVATIONS, "schedule"), *of_passes):
+            filled = query.format(worker=f"'{name}'", now=moment, soon=moment, silent_since=moment)
             plan = [" ".join(map(str, row)) for row in session.execute(text(f"{explain} {filled}"))]
             if whole := read_whole(plan):
                 raise RuntimeError("tables are read whole:\n" + "\n".join(whole))

@@ -24,6 +24,14 @@ WHERE r.pass_name = {worker} AND r.want <> r.have
   AND NOT EXISTS (SELECT 1 FROM need n JOIN resource o ON o.id = n.resource_id
                   WHERE n.needs_id = r.id AND r.want = 'absent' AND o.have <> 'absent')
 LIMIT 1"""
+# As `resource.UNHEARD`.
+HOSTS = """
+SELECT 1 FROM host h
+JOIN resource r ON r.id = (SELECT min(id) FROM resource WHERE host_id = h.id
+                           AND want = 'present' AND have = 'present' AND reservation_id IS NOT NULL)
+WHERE r.pass_name = {worker} AND h.last_seen_at <= {silent_since}
+  AND (r.lease_until IS NULL OR r.lease_until <= {now}) AND (h.suspect_until IS NULL OR h.suspect_until <= {now})
+LIMIT 1"""
 # One SELECT for each way out of a state, each on the index (state, start_at).
 RESERVATIONS = """
 SELECT 1 FROM reservation WHERE state = 'requested' AND (retry_at IS NULL OR retry_at <= {now})
@@ -74,11 +82,13 @@ SQLITE_EVERY_S, POSTGRESQL_EVERY_S = 0.25, 1.0
 class Look:
     """One open connection that answers whether a pass has something to do, and notes that it ran; a context manager.
 
-    `url` as in the settings; it may be asked every `every_s` seconds. SiteError when the schema is not this release's.
-    Any error of the driver is the caller's to handle: the database may be away.
+    `url` and `look_s` (0: hosts are not looked at) as in the settings; it may be asked every `every_s` seconds.
+    SiteError when the schema is not this release's. Any error of the driver is the caller's to handle: the database
+    may be away.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, look_s: float = 0.0) -> None:
+        self._silence = timedelta(seconds=look_s)
         if url.startswith("sqlite:///"):
             path = url.removeprefix("sqlite:///")
             self._connection: Any = sqlite3.connect(path, timeout=20, isolation_level=None)
@@ -97,9 +107,10 @@ class Look:
             self._moment, mark = _same, "%({})s"
             seconds = "extract(epoch FROM ready_at - building_at)::float"
             self.every_s = POSTGRESQL_EVERY_S
-        parameters = ("worker", "now", "soon", "started", "worked", "failed")
+        parameters = ("worker", "now", "soon", "silent_since", "started", "worked", "failed")
         names = {name: mark.format(name) for name in parameters}
-        self._reservations, self._resources = RESERVATIONS.format(**names), RESOURCES.format(**names)
+        self._reservations = RESERVATIONS.format(**names)
+        self._resources, self._hosts = RESOURCES.format(**names), HOSTS.format(**names)
         self._run, self._builds = RUN.format(**names), BUILDS.format(seconds=seconds, history=HISTORY)
         if lack := revision.lack(self._revision()):
             self._connection.close()
@@ -115,9 +126,12 @@ class Look:
         """Whether the pass has something to do at `now` (None: by this machine's clock); `lead` is how long
         before a slot building begins."""
         now = now or datetime.now(UTC)
-        query = self._reservations if pass_name == "schedule" else self._resources
         values = {"worker": pass_name, "now": self._moment(now), "soon": self._moment(now + lead)}
-        return self._connection.execute(query, values).fetchone() is not None
+        values["silent_since"] = self._moment(now - self._silence)
+        queries = [self._reservations] if pass_name == "schedule" else [self._resources]
+        if pass_name != "schedule" and self._silence:
+            queries.append(self._hosts)
+        return any(self._connection.execute(query, values).fetchone() is not None for query in queries)
 
     def past_builds_s(self) -> list[float]:
         """How long the latest builds took, in seconds, as `plan.timing.lead` wants to know."""

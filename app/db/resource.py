@@ -60,6 +60,8 @@ AFRESH = (("retry_at", None), ("failures", 0))
 BATCH = {"network": 32, "storage": 6, "image": 4, "machine": 12}
 # Copying a disk takes seconds, and a batch is answered as a whole: such a row goes alone, so that none waits for it.
 ALONE = ("file",)
+# Rows of reservations that are as wanted. Literally the same in the queries, or SQLite would not use the index.
+STANDING = "want = 'present' AND have = 'present' AND reservation_id IS NOT NULL"
 
 
 class Resource(Base):
@@ -82,6 +84,9 @@ class Resource(Base):
             "retry_at",
             sqlite_where=text("want <> have"),
             postgresql_where=text("want <> have"),
+        ),
+        Index(
+            "ix_resource_standing", "host_id", sqlite_where=text(STANDING), postgresql_where=text(STANDING)
         ),
     )
 
@@ -144,8 +149,27 @@ def _due() -> Select[int]:
     )
 
 
+def _unheard() -> Select[int]:
+    """One row that stands on each sound host from which nothing was heard since `silent_since`: the first of all."""
+    r, now = Resource, bindparam("now", type_=Utc)
+    first = select(func.min(r.id)).where(r.host_id == Host.id, text(STANDING)).correlate(Host)
+    return (
+        select(r.id)
+        .join(Host, Host.id == r.host_id)
+        .where(
+            r.id == first.scalar_subquery(),
+            r.pass_name == bindparam("pass_name"),
+            Host.last_seen_at <= bindparam("silent_since", type_=Utc),
+            or_(r.lease_until.is_(None), r.lease_until <= now),
+            or_(Host.suspect_until.is_(None), Host.suspect_until <= now),
+            r.host_id.not_in(bindparam("busy", type_=Integer, expanding=True)),
+        )
+        .with_for_update(skip_locked=True, of=r)
+    )
+
+
 # Made once: making it costs more than running it, and every pass asks it all the time.
-DUE = _due()
+DUE, UNHEARD = _due(), _unheard()
 
 
 def claim(
@@ -155,15 +179,20 @@ def claim(
     now: datetime,
     lease: timedelta,
     busy_hosts: Sequence[int] = (),
+    look: timedelta | None = None,
 ) -> list[Resource]:
     """Lease the rows that are due to `owner` until `now + lease` and return them, at most a batch for each host.
 
-    Rows of `busy_hosts`, which the caller is talking to already, are left for later.
+    Rows of `busy_hosts`, which the caller is talking to already, are left for later. Of a host from which nobody has
+    heard for `look` one row that stands is among them, so that a reboot or a loss is noticed where nothing is due.
 
     Two passes at once never get the same row: PostgreSQL skips rows another transaction has locked, SQLite lets one
     writer in at a time.
     """
-    ids = session.scalars(DUE, {"pass_name": pass_name, "now": now, "busy": list(busy_hosts)}).all()
+    values = {"pass_name": pass_name, "now": now, "busy": list(busy_hosts)}
+    ids = [*session.scalars(DUE, values)]
+    if look is not None:
+        ids += session.scalars(UNHEARD, {**values, "silent_since": now - look})
     if not ids:
         return []
     r = Resource

@@ -317,3 +317,40 @@ def test_a_suspect_host_is_left_alone_for_a_while(database: Database, booked: in
         session.execute(update(Host).values(suspect_until=NOW + LEASE))
     assert claimed(database, "network") == []
     assert claimed(database, "network", now=NOW + LEASE) == [f"lh{booked}-br"]
+
+
+def test_of_a_silent_host_the_first_thing_that_stands_is_asked_for_again(
+    database: Database, database_url: str, booked: int
+) -> None:
+    go(database)
+    minute = timedelta(minutes=1)
+    for pass_name in ("network", "storage"):
+        claimed(database, pass_name)
+    settle(database, "-br", "present")
+    settle(database, "-root", "present")
+
+    def asked(pass_name: str, now: datetime) -> list[str]:
+        with Look(database_url, minute.total_seconds()) as look:
+            is_due = look.is_due(pass_name, timedelta(0), now)
+        with database.writing() as session:
+            rows = resource.claim(session, pass_name, "me", now, LEASE, (), minute)
+            names = [row.name for row in rows]
+            assert all(row.have == "present" for row in rows)
+            session.rollback()
+        assert is_due == bool(names)
+        return names
+
+    def heard(at: datetime) -> None:
+        with database.writing() as session:
+            session.execute(update(Host).values(last_seen_at=at))
+
+    heard(NOW)
+    assert [asked(name, NOW + minute / 2) for name in ("network", "storage")] == [[], []]
+    assert [asked(name, NOW + minute) for name in ("network", "storage")] == [
+        [f"lh{booked}-br"],
+        [f"lh{booked}-root"],
+    ]
+    with Look(database_url) as look:
+        assert not look.is_due("network", timedelta(0), NOW + minute), "where hosts are not to be looked at"
+    heard(NOW + minute)
+    assert asked("network", NOW + minute) == [], "somebody has heard from it meanwhile"

@@ -8,15 +8,15 @@ import pytest
 from sqlalchemy import text
 
 from app.db.base import Database
-from app.db.look import RESERVATIONS, RESOURCES
+from app.db.look import HOSTS, RESERVATIONS, RESOURCES
 from bench.idle import read_whole
 
 
-@pytest.mark.parametrize("query", [RESERVATIONS, RESOURCES])
+@pytest.mark.parametrize("query", [RESERVATIONS, RESOURCES, HOSTS])
 def test_no_table_is_read_whole(query: str, sqlite_url: str) -> None:
     database = Database(sqlite_url)
     moment = "'2026-11-20 12:00:00.000000'"
-    filled = query.format(worker="'network'", now=moment, soon=moment)
+    filled = query.format(worker="'network'", now=moment, soon=moment, silent_since=moment)
     with database.reading() as session:
         plan = [" ".join(map(str, row)) for row in session.execute(text(f"EXPLAIN QUERY PLAN {filled}"))]
     database.close()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -22,14 +23,15 @@ from app.db.resource import Resource
 from app.db.site import Host
 from app.domain.capacity import Taken, peaks
 from app.domain.slot import Slot
-from app.settings import Passes, Settings
+from app.settings import Network, Passes, Settings, Storage
 from tests.factories import NOW, make_account, make_host
 from workers import simulate
 from workers.engine.blueprint import Blueprint
+from workers.engine.run_pass import Pass
 from workers.node.ops import OPS
 from workers.node.protocol import Remit
 from workers.simulator import wishes
-from workers.simulator.course import Act, Course, SimulatedClock
+from workers.simulator.course import HOST_PASSES, Act, Course, SimulatedClock
 from workers.simulator.hosts import Manner, SimulatedHosts
 from workers.simulator.outcome import Outcome, sum_up
 
@@ -74,7 +76,8 @@ class Week:
         self.blueprint = Blueprint(settings)
         with database.reading() as session:
             names = session.scalars(select(Host.name)).all()
-        remit = Remit(settings.mark, settings.host_dir, tuple(OPS), (settings.network.public_bridge,))
+        bridges = (settings.network.public_bridge,)
+        remit = Remit(settings.mark, settings.host_dir, tuple(OPS), bridges, "vg0", "pool")
         self.hosts = SimulatedHosts(names, remit, self.clock, manner or Manner())
 
     def run(self, asked: list[dict[str, Any]], until: datetime, *acts: Act) -> Outcome:
@@ -202,6 +205,36 @@ def test_what_is_ahead_moves_off_a_host_that_dies_and_is_ready_in_time(
     assert len(moved) == 3, "those ahead; the one that stood there is told to be degraded"
     assert {event.at for event in moved} == {lost}
     assert all("from c1 to c2" in event.message for event in moved)
+
+
+@pytest.mark.parametrize("name", ["gw1", "c1", "st1"])
+def test_a_reboot_is_noticed_where_nothing_is_due_and_everything_comes_back_once(
+    database: Database, settings: Settings, name: str
+) -> None:
+    by_kernel = Storage(volume="lvm", export="lio", attach="open_iscsi")
+    settings = replace(settings, network=Network(driver="vlan"), storage=by_kernel)
+    fill(database, 1)
+    with database.writing() as session:
+        for host in session.scalars(select(Host)):
+            host.facts = {"initiator": f"iqn.2026-11.org.example:{host.name}"}
+    week = Week(database, settings, Manner(durations_s={}))
+    week.run([wish("vc", NOW + HOUR, 9 * HOUR, node_count=2)], NOW + 2 * HOUR)
+    _still(database, "ready")
+    passes = [Pass(database, settings, one, lambda: week.hosts, week.clock) for one in HOST_PASSES]
+    rebooted = week.hosts.by_name[name]
+    stood, did = set(rebooted.there), rebooted.did.copy()
+    rebooted.reboot()
+    lost = stood - set(rebooted.there)
+    assert {op for op, _ in lost} >= {"vlan", "address"}
+    for _ in range(8):
+        for one in passes:
+            one.run(lambda: False)
+    assert set(rebooted.there) == stood
+    assert rebooted.did - did == Counter(op for op, _ in lost), "each once"
+    with database.reading() as session:
+        assert {row.have for row in session.scalars(select(Resource))} == {"present"}
+        kinds = session.scalars(select(Event.kind).where(Event.at >= week.clock.now)).all()
+    assert (kinds.count("host_rebooted"), kinds.count("mended")) == (1, 1)
 
 
 def _still(database: Database, state: str) -> None:

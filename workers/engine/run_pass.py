@@ -109,8 +109,10 @@ class Pass:
         step(f"{self.name}.claim.before")
         until = time.monotonic() + self.settings.passes.deadline_s
         with self.database.writing() as session:
-            lease = timedelta(seconds=self.settings.passes.lease_s)
-            rows = resource.claim(session, self.name, owner, self.clock(), lease, tuple(busy))
+            times = self.settings.passes
+            look = timedelta(seconds=times.look_s) if times.look_s else None
+            lease = timedelta(seconds=times.lease_s)
+            rows = resource.claim(session, self.name, owner, self.clock(), lease, tuple(busy), look)
             by_host: dict[int, list[Resource]] = {}
             for row in rows:
                 by_host.setdefault(row.host_id, []).append(row)
@@ -234,7 +236,8 @@ def _settle_host(session: Session, times: Passes, batch: Batch, answer: Answer, 
 def _record(
     session: Session, actor: str, row: Resource, reply: Reply, values: dict[str, Any], now: datetime
 ) -> None:
-    """Write an event where the row's standing changed; a repeated wait or the same error again is none."""
+    """Write an event where the row's standing changed, or what stood had to be mended; a repeated wait or the same
+    error again is none."""
     have, message = values["have"], values.get("error_message")
     if message is not None:
         if message == row.error_message:
@@ -242,6 +245,8 @@ def _record(
         kind, text = values["error_code"], f"{row.label}: {message}"
     elif have != row.have:
         kind, text = have, f"{row.label}: {have}" + (f" ({values['why']})" if values["why"] else "")
+    elif have == "present" and reply.changed:
+        kind, text = "mended", f"{row.label}: mended"
     else:
         return
     event.record(

@@ -59,7 +59,7 @@ def _watch(name: str, settings: Settings, seconds: float) -> int:
     until, sign_at = began + seconds, began + SIGN_S
     turn: Callable[[Callable[[], bool]], Any] | None = None
     worked = failed = 0
-    with Look(settings.database) as look:
+    with Look(settings.database, settings.passes.look_s) as look:
         lead = timing.lead(look.past_builds_s(), settings.booking.lead_s)
         while True:
             pause_s = look.every_s
