@@ -52,7 +52,10 @@ def write_files(lab: Lab, host: Host, nameservers: list[str]) -> None:
         "etc/resolv.conf": ("".join(f"nameserver {server}\n" for server in nameservers), 0o644),
         "etc/ssh/ssh_host_ed25519_key": (key.read_text(), 0o600),
         "etc/ssh/ssh_host_ed25519_key.pub": (key.with_suffix(".pub").read_text(), 0o644),
-        "etc/iscsi/initiatorname.iscsi": (f"InitiatorName=iqn.2026-11.lab:{host.name}\n", 0o600),
+        "etc/iscsi/initiatorname.iscsi": (
+            f"InitiatorName=iqn.2026-11.org.leasehold.lab:{host.name}\n",
+            0o600,
+        ),
         "root/.ssh/authorized_keys": (lab.operator_key.with_suffix(".pub").read_text(), 0o600),
         **_network_files(lab, host),
     }

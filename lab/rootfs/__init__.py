@@ -122,7 +122,7 @@ def archive(files: Mapping[str, tuple[str | bytes, int]]) -> bytes:
 
 def _key() -> str:
     listed = packages()
-    versions = run(["apt-cache", "show", "--no-all-versions", *listed], timeout_s=60, check=False).stdout
+    versions = run(["apt-cache", "show", "--no-all-versions", *listed], timeout_s=300, check=False).stdout
     sums = [line for line in versions.splitlines() if line.startswith("SHA256")]
     made_from = repr((SUITE, SIZE, FINISH, listed, sums, sorted(_files().items())))
     return hashlib.sha256(made_from.encode()).hexdigest()[:12]

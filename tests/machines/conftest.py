@@ -9,79 +9,16 @@ end after LEASEHOLD_KEEP_MACHINES=1.
 import json
 import os
 import socket
-import subprocess
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
-from lab import host as hosts
 from lab import lifecycle, plan
 from lab import site as sites
 from lab.plan import Lab
-from lab.run import LabError
 from lab.site import Site
-from workers.node.protocol import Reply, Request, parse_hello, parse_reply
-
-ADDED_WITHIN_S = 900.0
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A machine host that belongs to a site: its helper answers the site's manager."""
-
-    lab: Lab
-    name: str
-    site: Site
-
-    def run(self, *argv: str, check: bool = True, text: str | None = None, timeout_s: float = 120) -> str:
-        """What a program on the host prints."""
-        host = self.lab.host(self.name)
-        return hosts.on(self.lab, host, list(argv), check=check, text=text, timeout_s=timeout_s).stdout
-
-    def ask(self, *wanted: tuple[str, str, Mapping[str, Any]], timeout_s: float = 300) -> list[Reply]:
-        """One session with the helper, by the manager's key and so through the forced command."""
-        login = [
-            "ssh",
-            "-F",
-            "none",
-            "-i",
-            str(self.site.folder / "ssh" / "id_ed25519"),
-            "-o",
-            "BatchMode=yes",
-        ]
-        login += ["-o", f"UserKnownHostsFile={self.lab.known_hosts}", "-o", "IdentitiesOnly=yes"]
-        address = self.lab.address(self.lab.host(self.name))
-        lines = [Request(str(n), *request).to_json() + "\n" for n, request in enumerate(wanted)]
-        done = subprocess.run(
-            [*login, f"root@{address}"],
-            input="".join(lines),
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-        )
-        assert done.returncode == 0, done.stderr
-        hello, *replies = done.stdout.splitlines()
-        parse_hello(hello)
-        return [parse_reply(reply) for reply in replies]
-
-    def changed(self, op: str, want: str, args: Mapping[str, Any]) -> tuple[str, ...]:
-        """What was done for one request; the same again must be no work."""
-        first, again = self.ask((op, want, args), (op, want, args))
-        assert first.ok, first.error
-        assert first.state == want
-        assert (again.ok, again.state, again.changed) == (True, want, False), again
-        return first.did
-
-    def refusal(self, op: str, want: str, args: Mapping[str, Any]) -> tuple[str, str]:
-        """Code and message of the refusal of one request, for which nothing may have been done."""
-        (reply,) = self.ask((op, want, args))
-        assert reply.error is not None, reply
-        assert (reply.changed, reply.did) == (False, ())
-        return reply.error.code, reply.error.message
+from tests.machines.machine import SETTINGS, Machine, add_host
 
 
 @pytest.fixture(scope="session")
@@ -112,27 +49,18 @@ def machine_lab(in_use: tuple[str, ...]) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="session")
-def machine_site(machine_lab: Lab, in_use: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Site:
+def machine_site(
+    machine_lab: Lab, in_use: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
     """A site made by the real commands, with these hosts added as an operator does."""
     described = json.loads((machine_lab.state / "lab.json").read_text())
-    network = {"driver": "vlan", "parent": "eth1", "mtu": 1500, "first_id": 101, "last_id": 120}
-    made = sites.make(tmp_path_factory.mktemp("machines"), described, settings={"network": network})
+    made = sites.make(tmp_path_factory.mktemp("machines"), described, settings=SETTINGS)
     chosen = [{**described, "hosts": [host]} for host in described["hosts"] if host["name"] in in_use]
     with ThreadPoolExecutor(len(chosen)) as pool:
-        list(pool.map(lambda one: add(made, one), chosen))
-    return made
-
-
-def add(site: Site, described: dict[str, Any]) -> None:
-    """Add a host, and again where it was too slow for the command's patience; a second time does what is left."""
-    until = time.monotonic() + ADDED_WITHIN_S
-    while True:
-        try:
-            # Xen hosts have no QEMU to start guests with, and are told to lack it.
-            return sites.add_hosts(site, described, timeout_s=600, statuses=(0, 3))
-        except LabError:
-            if time.monotonic() > until:
-                raise
+        list(pool.map(lambda one: add_host(made, one), chosen))
+    yield made
+    for name in in_use:
+        Machine(machine_lab, name, made).hang_up()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 from lab import lifecycle, seen
 from lab.plan import Lab
 from lab.site import leasehold
-from tests.machines.conftest import Machine
+from tests.machines.machine import Machine
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(1500)]
 

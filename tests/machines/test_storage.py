@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.machines.conftest import Machine
+    from tests.machines.machine import Machine
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(1500)]
 
@@ -27,7 +27,7 @@ SECRETS = {"user": NAME, "password": "not-a-real-secret", "mutual": "not-a-real-
 MOUNT = "/mnt/leasehold-test"
 
 
-def until(is_so: Callable[[], Any], what: str, limit_s: float = 240) -> None:
+def until(is_so: Callable[[], Any], what: str, limit_s: float = 900) -> None:
     end = time.monotonic() + limit_s
     while not is_so():
         assert time.monotonic() < end, what
@@ -203,7 +203,7 @@ def test_what_was_written_waits_for_a_lost_storage_host_and_is_whole(
         until(
             lambda: x1.ask(("open_iscsi", "present", login))[0].state == "pending",
             "the loss was not noticed",
-            120,
+            600,
         )
         copy = (
             f"head -c 20000000 /dev/urandom > /run/lhtest; cp /run/lhtest {MOUNT}/copy; sync -f {MOUNT}/copy"

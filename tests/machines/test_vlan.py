@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from lab.plan import Lab
-from tests.machines.conftest import Machine
+from tests.machines.machine import Machine
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(1500)]
 
