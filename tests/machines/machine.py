@@ -76,7 +76,7 @@ class Machine:
     def hang_up(self) -> None:
         """Close the kept connections."""
         for kept in self.site.folder.glob(f"{self.name}-*.ssh"):
-            subprocess.run(["ssh", "-o", f"ControlPath={kept}", "-O", "exit", "-"], capture_output=True)
+            subprocess.run(["ssh", "-o", f"ControlPath={kept}", "-O", "exit", self.name], capture_output=True)
 
     def _argv(self, key: Path, **more: object) -> list[str]:
         """The argv of a login by that key, with more options."""
