@@ -149,8 +149,8 @@ class Settings:
     site_key_file: str = "/var/lib/leasehold/site.key"
     rolls_dir: str = ""
     host_dir: str = "/var/lib/leasehold"
-    # libvirt, or null: guests that are only files, for measuring and trying out the rest. They have disks where the
-    # host attaches those itself (storage.attach "open_iscsi").
+    # libvirt: QEMU, with or without KVM; xen; or null: guests that are only files, for measuring and trying out the
+    # rest. Those have disks where the host attaches them itself (storage.attach "open_iscsi").
     hypervisor: str = "libvirt"
     web: Web = field(default_factory=Web)
     booking: Booking = field(default_factory=Booking)
@@ -248,8 +248,12 @@ def _convert(value: Any, wanted: Any, where: str) -> Any:
 def _check(settings: Settings) -> None:
     net, times, book = settings.network, settings.passes, settings.booking
     most = 4094 if net.driver == "vlan" else (1 << 24) - 1
-    if settings.hypervisor not in ("libvirt", "null"):
-        raise SiteError(f"hypervisor is {settings.hypervisor!r}: choose libvirt or null.")
+    if settings.hypervisor not in ("libvirt", "xen", "null"):
+        raise SiteError(f"hypervisor is {settings.hypervisor!r}: choose libvirt, xen or null.")
+    if settings.hypervisor == "xen" and settings.storage.attach != "open_iscsi":
+        raise SiteError(
+            'hypervisor is "xen": its guests get devices of the host; set storage.attach to "open_iscsi".'
+        )
     if not (0 < book.vcpu_ratio <= 64 and 0 < book.memory_ratio <= 4):
         raise SiteError("booking.vcpu_ratio must lie in 0..64 and booking.memory_ratio in 0..4, above 0.")
     if not 0 <= book.gap_s <= 86_400 or book.frontend_bandwidth_mbit < 0:

@@ -50,6 +50,7 @@ PASS_OF_OP = {
     "iso": "image",
     "image": "image",
     "domain": "machine",
+    "xen": "machine",
     "null": "machine",
     "report": "machine",
 }

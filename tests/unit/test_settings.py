@@ -37,6 +37,13 @@ def test_drivers_that_do_not_go_together_are_said(storage: dict[str, str], says:
         load(environ={f"LEASEHOLD_STORAGE__{key}": value for key, value in storage.items()})
 
 
+def test_guests_of_xen_want_the_logins_of_their_host() -> None:
+    with pytest.raises(SiteError, match='hypervisor is "xen"'):
+        load(environ={"LEASEHOLD__HYPERVISOR": "xen"})
+    xen = {"LEASEHOLD__HYPERVISOR": "xen", "LEASEHOLD_STORAGE__ATTACH": "open_iscsi"}
+    assert load(environ=xen).hypervisor == "xen"
+
+
 def test_drivers_that_go_together_are_taken() -> None:
     for volume, export, attach in (
         ("file", "tgt", "qemu"),

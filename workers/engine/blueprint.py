@@ -39,7 +39,9 @@ class Blueprint:
         self.site_key = secrets.load_site_key(Path(settings.site_key_file))
         loader = jinja2.FileSystemLoader(ROOT / "templates" / "install")
         environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-        self.domain = environment.get_template("domain.xml.j2")
+        self.domain = environment.get_template(
+            "xen.xml.j2" if settings.hypervisor == "xen" else "domain.xml.j2"
+        )
 
     def lay_out(self, row: Reservation, hosts: Mapping[int, Host], network_id: int, public: int) -> Laid:
         """The reservation's resource rows, once its network id and public address are chosen."""

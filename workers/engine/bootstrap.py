@@ -22,15 +22,15 @@ from workers.node import install
 
 # What a host of each role is asked to do; its forced command allows these operations and no other.
 ROLE_OPS = {
-    "gateway": ("vxlan", "vlan", "address", "open_iscsi", "iso", "domain", "null", "report"),
-    "compute": ("vxlan", "vlan", "address", "open_iscsi", "domain", "null", "report"),
+    "gateway": ("vxlan", "vlan", "address", "open_iscsi", "iso", "domain", "xen", "null", "report"),
+    "compute": ("vxlan", "vlan", "address", "open_iscsi", "domain", "xen", "null", "report"),
     "storage": ("vlan", "address", "file", "lvm", "golden", "tgt", "lio"),
     "builder": ("image",),
 }
 # The programs they need whichever drivers the site has chosen.
 ROLE_TOOLS: dict[str, tuple[str, ...]] = {
-    "gateway": ("virsh", "xorriso"),
-    "compute": ("virsh",),
+    "gateway": ("xorriso",),
+    "compute": (),
     "storage": (),
     "builder": ("fai-diskimage", "qemu-img"),
 }
@@ -143,10 +143,6 @@ def lacking(roles: Iterable[str], facts: dict[str, Any], settings: Settings) -> 
             for tool in ROLE_TOOLS[role]
             if not tools.get(tool)
         ]
-        if role in ("gateway", "compute") and not facts.get("virt_type"):
-            missing.append(
-                "no guest could be started, neither with kvm nor with qemu: apt install qemu-system-x86"
-            )
         for driver, is_chosen in fitting([role], settings):
             if is_chosen:
                 words = driver.lacks(settings, facts)

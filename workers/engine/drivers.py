@@ -13,7 +13,8 @@ from app.settings import Settings
 Facts = Mapping[str, Any]
 # The programs of roles and drivers: name in the helper's facts -> Debian packages that bring it.
 PACKAGES = {
-    "virsh": "libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-block-extra",
+    "virsh": "libvirt-daemon-system libvirt-clients",
+    "qemu-system-x86_64": "qemu-system-x86 qemu-block-extra",
     "xorriso": "xorriso",
     "tgtadm": "tgt",
     "lvs": "lvm2 thin-provisioning-tools",
@@ -53,6 +54,26 @@ def _initiator(settings: Settings, facts: Facts) -> list[str]:
     return ["/etc/iscsi/initiatorname.iscsi holds no initiator name: apt install open-iscsi writes one"]
 
 
+def _qemu(settings: Settings, facts: Facts) -> list[str]:
+    if facts.get("virt_type"):
+        return []
+    packages = PACKAGES["qemu-system-x86_64"]
+    return [f"no guest could be started, neither with kvm nor with qemu: apt install {packages}"]
+
+
+def _xen(settings: Settings, facts: Facts) -> list[str]:
+    xen, log = facts.get("xen"), f"--log=guest --log-dir={settings.host_dir}/domains"
+    if not xen:
+        return ["this is not Xen's dom0: apt install xen-system-amd64, and boot Xen"]
+    needs = {
+        "libvirt": "libvirt does not answer for Xen: apt install libvirt-daemon-driver-xen",
+        "grub": "there is nothing that boots a guest: apt install grub-xen-host",
+        "dom0_is_fixed": "dom0 may take the memory that is booked: put dom0_mem=4G,max:4G on Xen's command line",
+        "console": f'consoles are not kept: put XENCONSOLED_ARGS="{log}" into /etc/default/xen, and reboot',
+    }
+    return [words for need, words in needs.items() if not xen.get(need)]
+
+
 @dataclass(frozen=True)
 class Driver:
     """A driver: the roles whose hosts need it, its programs, kernel modules, and whatever else it asks for."""
@@ -79,6 +100,8 @@ class Driver:
 
 
 DRIVERS = (
+    Driver("hypervisor", "libvirt", GUEST_HOSTS, ("virsh",), (), _qemu),
+    Driver("hypervisor", "xen", GUEST_HOSTS, ("virsh",), (), _xen),
     Driver("network", "vlan", GUEST_HOSTS, (), ("8021q",), _parent),
     Driver("network", "vxlan", GUEST_HOSTS),
     Driver("volume", "file", ("storage",)),
@@ -93,7 +116,7 @@ DRIVERS = (
     ),
     Driver("portal", "own network", GUEST_HOSTS, ("nft",), ("nf_tables",)),
     Driver("portal", "own network", ("storage",), ("nft",), ("8021q", "nf_tables"), _parent),
-    Driver("attach", "qemu", GUEST_HOSTS),  # by libvirt, which their roles ask for
+    Driver("attach", "qemu", GUEST_HOSTS),
     Driver("attach", "open_iscsi", GUEST_HOSTS, ("iscsiadm",), ("iscsi_tcp",), _initiator),
 )
 
@@ -101,6 +124,7 @@ DRIVERS = (
 def fitting(roles: Iterable[str], settings: Settings) -> list[tuple[Driver, bool]]:
     """The drivers that concern a host of these roles, each with whether the site has chosen it."""
     chosen = {
+        "hypervisor": settings.hypervisor,
         "network": settings.network.driver,
         "volume": settings.storage.volume,
         "export": settings.storage.export,

@@ -1,51 +1,54 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Lets through only domain definitions of the one shape that templates/install/domain.xml.j2 makes.
+"""Lets through only domain definitions of the one shape that a template in templates/install makes, and marks them.
 
-libvirt would give a definition any file and any device of the host. So every element and attribute must stand in
-the table below with a value of its form: the cluster's own links, targets and files, and nothing else. Files are
-allowed in the helper's own directories alone.
+libvirt would give a definition any file and any device of the host. So every element and attribute must stand in a
+table with a value of its form: the cluster's own links, targets and files, and nothing else. There is a table for
+each hypervisor: qemu_xml.py, xen_xml.py.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
-from workers.node.names import bad, key_of, show
+from workers.node.names import bad, show
 from workers.node.protocol import Refused, Remit
 
 NAMESPACE = "urn:leasehold:domain:1"
 MAX_XML = 64 * 1024
 MAX_ELEMENTS = 300
 
-_NUMBER = "[1-9][0-9]{0,8}"
-_DEVICE = "domain/devices"
-_LABEL = "[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?"
-UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_IQN = "iqn[.][0-9]{4}-[0-9]{2}[.][a-z0-9]+(?:[.-][a-z0-9]+)*"
+# Patterns that the tables share.
+DEVICE = "domain/devices"
+LABEL = "[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?"
+IQN = "iqn[.][0-9]{4}-[0-9]{2}[.][a-z0-9]+(?:[.-][a-z0-9]+)*"
+ADDRESS = r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
 
 
 @dataclass(frozen=True)
 class Definition:
     """A definition that may be given to libvirt; `digest` names its content and is kept in its metadata.
 
-    `disc` is the file in its CD drive, if it has one; `devices` are those of the host that it gets as disks.
+    `memory_mib` is what its guest has; `disc` the ISO that it is shown, if any; `devices` are those of the host that
+    it gets as disks.
     """
 
     xml: str
     digest: str
+    memory_mib: int
     disc: str | None = None
     devices: tuple[str, ...] = ()
 
 
-def check(xml: str, domain: str, uuid: str, secrets: frozenset[str], remit: Remit) -> Definition:
+def check(xml: str, allowed: Mapping[str, str], secrets: frozenset[str] = frozenset()) -> Definition:
     """The definition with our metadata put in, or Refused naming the first thing that is not allowed.
 
-    `secrets` are the usages of the secrets that come with it.
+    `allowed` is every place that it may have, and the pattern of its value ("" = no text of its own); `secrets` are
+    the usages of the secrets that come with it.
     """
     if len(xml) > MAX_XML or "<!" in xml:
         raise bad(
@@ -57,7 +60,6 @@ def check(xml: str, domain: str, uuid: str, secrets: frozenset[str], remit: Remi
         raise bad(f"xml is not well formed: {error}") from None
     if sum(1 for _ in root.iter()) > MAX_ELEMENTS:
         raise bad(f"xml has more than {MAX_ELEMENTS} elements")
-    allowed = allowed_places(domain, uuid, remit)
     for place, value in places(root):
         if place not in allowed:
             raise Refused("out_of_remit", f"a domain's definition must not have {show(place)}")
@@ -66,8 +68,8 @@ def check(xml: str, domain: str, uuid: str, secrets: frozenset[str], remit: Remi
     asked = {element.get("usage", "") for element in root.iter("secret")}
     if asked - secrets:
         raise bad("xml names a secret that is not among those in chap")
-    if root.findtext("name") is None or root.findtext("uuid") is None:
-        raise bad("xml must have the domain's name and uuid")
+    if any(root.findtext(tag) is None for tag in ("name", "uuid", "memory")):
+        raise bad("xml must have the domain's name, uuid and memory")
     return _finish(root)
 
 
@@ -86,136 +88,65 @@ def places(element: ElementTree.Element, parent: str = "") -> Iterator[tuple[str
         yield from places(child, place)
 
 
-def allowed_places(domain: str, uuid: str, remit: Remit) -> dict[str, str]:
-    """Every place that a definition may have, and the pattern of its value ("" = no text of its own)."""
-    key, dir = re.escape(key_of(domain)), re.escape(remit.dir)
-    bridges = "|".join([f"{key}-br", *map(re.escape, remit.public_bridges)])
-    table = {
+def basics(domain: str, uuid: str) -> dict[str, str]:
+    """What every definition has, whatever runs it: name, size, and what becomes of a machine that stops."""
+    return {
         "domain": "",
-        "domain@type": "kvm|qemu",
         "domain/name": re.escape(domain),
         "domain/uuid": re.escape(uuid),
-        "domain/memory": _NUMBER,
+        "domain/memory": "[1-9][0-9]{0,8}",
         "domain/memory@unit": "MiB",
         "domain/vcpu": "[1-9][0-9]{0,2}",
         "domain/os": "",
-        "domain/os/type": "hvm",
         "domain/os/type@arch": "x86_64",
-        "domain/os/type@machine": "pc",
-        "domain/features": "",
-        "domain/features/acpi": "",
-        "domain/features/tcg": "",
-        "domain/features/tcg/tb-cache": _NUMBER,
-        "domain/features/tcg/tb-cache@unit": "MiB",
-        "domain/cpu": "",
-        "domain/cpu@mode": "maximum|host-passthrough",
         "domain/clock": "",
         "domain/clock@offset": "utc",
         "domain/on_poweroff": "destroy",
         "domain/on_reboot": "restart",
         "domain/on_crash": "restart",
-        _DEVICE: "",
-        f"{_DEVICE}/controller": "",
-        f"{_DEVICE}/controller@type": "usb",
-        f"{_DEVICE}/controller@index": "0",
-        f"{_DEVICE}/controller@model": "none",
-        f"{_DEVICE}/memballoon": "",
-        f"{_DEVICE}/memballoon@model": "none",
-        f"{_DEVICE}/rng": "",
-        f"{_DEVICE}/rng@model": "virtio",
-        f"{_DEVICE}/rng/backend": "/dev/urandom",
-        f"{_DEVICE}/rng/backend@model": "random",
-    }
-    table |= _below(f"{_DEVICE}/disk[network]", _disk("disk", "virtio", "vd[a-h]") | _iscsi(key))
-    table |= _below(f"{_DEVICE}/disk[block]", _disk("disk", "virtio", "vd[a-h]") | _logged_in(key))
-    table |= _below(f"{_DEVICE}/disk[file]", _disk("cdrom", "ide", "hda") | _iso(key, dir))
-    table |= _below(f"{_DEVICE}/interface[bridge]", _interface(key, bridges))
-    written = f"{dir}/domains/{re.escape(domain)}"
-    serial = {"target@type": "isa-serial", "target@port": "0"}
-    table |= _below(f"{_DEVICE}/serial[file]", _character(f"{written}[.]serial") | serial)
-    channel = {"target@type": "virtio", "target@name": "org[.]leasehold[.]report"}
-    table |= _below(f"{_DEVICE}/channel[file]", _character(f"{written}[.]report") | channel)
-    return table
-
-
-def _disk(device: str, bus: str, target: str) -> dict[str, str]:
-    return {
-        "": "",
-        "@type": "network|block|file",
-        "@device": device,
-        "driver": "",
-        "driver@name": "qemu",
-        "driver@type": "raw",  # never a format that can name further files (CVE-2024-32498)
-        "source": "",
-        "target": "",
-        "target@dev": target,
-        "target@bus": bus,
+        DEVICE: "",
     }
 
 
-def _iscsi(key: str) -> dict[str, str]:
-    return {
-        "serial": "[a-z0-9]{1,20}",
-        "boot": "",
-        "boot@order": "1",
-        "source@protocol": "iscsi",
-        "source@name": f"{_IQN}:{key}-{_LABEL}/1",
-        "source/host": "",
-        "source/host@name": r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}",
-        "source/host@port": "3260",
-        "source/auth": "",
-        "source/auth@username": f"{key}-{_LABEL}",
-        "source/auth/secret": "",
-        "source/auth/secret@type": "iscsi",
-        "source/auth/secret@usage": f"{_IQN}:{key}-{_LABEL}",
-    }
-
-
-def _logged_in(key: str) -> dict[str, str]:
+def logged_in(key: str) -> dict[str, str]:
     """A volume that the host itself has logged in to, by its stable name."""
-    address = r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
-    return {
-        "serial": "[a-z0-9]{1,20}",
-        "boot": "",
-        "boot@order": "1",
-        "source@dev": f"/dev/disk/by-path/ip-{address}:3260-iscsi-{_IQN}:{key}-{_LABEL}-lun-[01]",
-    }
+    return {"source@dev": f"/dev/disk/by-path/ip-{ADDRESS}:3260-iscsi-{IQN}:{key}-{LABEL}-lun-[01]"}
 
 
-def _iso(key: str, dir: str) -> dict[str, str]:
-    return {"source@file": f"{dir}/iso/{key}-{_LABEL}[.]iso", "readonly": ""}
+def iso(key: str, dir: str) -> dict[str, str]:
+    """The cluster's ISO, which a guest only reads."""
+    return {"source@file": f"{dir}/iso/{key}-{LABEL}[.]iso", "readonly": ""}
 
 
-def _interface(key: str, bridges: str) -> dict[str, str]:
+def interface(key: str, remit: Remit) -> dict[str, str]:
+    """An interface on the cluster's own bridge or a public one."""
     return {
         "": "",
         "@type": "bridge",
         "source": "",
-        "source@bridge": bridges,
+        "source@bridge": "|".join([f"{key}-br", *map(re.escape, remit.public_bridges)]),
         "mac": "",
         "mac@address": "[0-9a-f]{2}(?::[0-9a-f]{2}){5}",
         "target": "",
         "target@dev": f"{key}-[a-z][0-9]{{1,4}}",
-        "model": "",
-        "model@type": "virtio",
     }
 
 
-def _character(path: str) -> dict[str, str]:
-    return {
-        "": "",
-        "@type": "file",
-        "source": "",
-        "source@path": path,
-        "source@append": "on",
-        "target": "",
-    }
-
-
-def _below(place: str, entries: dict[str, str]) -> dict[str, str]:
+def below(place: str, entries: Mapping[str, str]) -> dict[str, str]:
+    """The entries of a table with the place of their element before each; "" is the element itself."""
     return {
         place + ("" if entry[:1] in ("", "@") else "/") + entry: pattern for entry, pattern in entries.items()
     }
+
+
+def find_definition(xml: str) -> str | None:
+    """The digest that our metadata in a domain's XML holds, or None when it has none."""
+    try:
+        root = ElementTree.fromstring(xml)  # noqa: S314  libvirt's own writing
+    except ElementTree.ParseError:
+        return None
+    mark = root.find(f"metadata/{{{NAMESPACE}}}domain")
+    return None if mark is None else mark.get("definition")
 
 
 def _finish(root: ElementTree.Element) -> Definition:
@@ -227,6 +158,7 @@ def _finish(root: ElementTree.Element) -> Definition:
     mark = ElementTree.Element("metadata")
     ElementTree.SubElement(mark, f"{{{NAMESPACE}}}domain", {"definition": digest})
     root.append(mark)
-    source = root.find("devices/disk[@device='cdrom']/source")
+    source = root.find("devices/disk[@type='file']/source")
     disc = None if source is None else source.get("file")
-    return Definition(ElementTree.tostring(root, encoding="unicode"), digest, disc, devices)
+    memory_mib = int(root.findtext("memory", "0"))
+    return Definition(ElementTree.tostring(root, encoding="unicode"), digest, memory_mib, disc, devices)

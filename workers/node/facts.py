@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import platform
@@ -12,7 +13,7 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
-from workers.node import thin
+from workers.node import thin, xen_xml
 from workers.node.protocol import Refused, Remit
 from workers.node.run import Door, run_program, write_file
 from workers.node.steps import Output
@@ -44,6 +45,7 @@ MODULES = (
     *("target_core_mod", "target_core_iblock", "iscsi_target_mod"),
 )
 INITIATOR = "/etc/iscsi/initiatorname.iscsi"
+HYPERVISOR = "/sys/hypervisor/type"
 
 
 def facts(remit: Remit, door: Door) -> dict[str, Any]:
@@ -51,10 +53,12 @@ def facts(remit: Remit, door: Door) -> dict[str, Any]:
     probes: list[dict[str, Any]] = []
     tools = {name: _version(name, argv, probes) for name, argv in TOOLS.items()}
     there = os.statvfs(remit.dir)
+    xen = _xen(remit.dir, probes)
     links = [link for link in door.links.all() if not link.name.startswith(remit.mark) and link.name != "lo"]
     return {
-        "vcpus": os.cpu_count(),
-        "memory_mib": _memory_mib(),
+        # Under Xen this system has but a part of the host, and guests have the rest.
+        "vcpus": xen["vcpus"] if xen else os.cpu_count(),
+        "memory_mib": xen["memory_mib"] if xen else _memory_mib(),
         "disk_free_mib": there.f_bavail * there.f_frsize >> 20,
         "python": platform.python_version(),
         "kernel": platform.release(),
@@ -64,6 +68,7 @@ def facts(remit: Remit, door: Door) -> dict[str, Any]:
         "modules": {module: _has_module(module) for module in MODULES},
         "initiator": _initiator(),
         "pool": _pool(remit, door) if tools["lvs"] and "lvm" in remit.ops else None,
+        "xen": xen,
         "virt_type": _virt_type(remit.dir, tools[QEMU], probes),
         "boot_id": boot_id(),
         "probes": probes,
@@ -118,6 +123,43 @@ def _pool(remit: Remit, door: Door) -> dict[str, Any]:
     free = int(pool.size * (100 - pool.data_percent) / 100) >> 20
     used = {"data_percent": pool.data_percent, "metadata_percent": pool.metadata_percent}
     return {"size_mib": pool.size >> 20, "free_mib": free, **used}
+
+
+def _xen(dir: str, probes: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """What guests of Xen can have here, and what is there to run them; None where this is not Xen's dom0."""
+    try:
+        with open(HYPERVISOR) as file:
+            if file.read().strip() != "xen":
+                return None
+    except OSError:
+        return None
+    info, listed = (_try("xen", ("xl", what), probes) for what in ("info", "list"))
+    told = dict(re.findall(r"^(\w+)\s*: (.*)$", info.stdout, flags=re.MULTILINE))
+    guests = re.findall(r"^\S+\s+[1-9]\d*\s+(\d+)\s", listed.stdout, flags=re.MULTILINE)
+    if "nr_cpus" not in told or "free_memory" not in told:
+        return None  # a guest of Xen is told its name too
+    return {
+        "version": told.get("xen_version"),
+        "vcpus": int(told["nr_cpus"]),
+        "memory_mib": int(told["free_memory"]) + sum(map(int, guests)),
+        "dom0_is_fixed": "dom0_mem=" in told.get("xen_commandline", ""),
+        "libvirt": _try("xen", ("virsh", "-c", "xen:///system", "version"), probes).rc == 0,
+        "grub": os.path.isfile(xen_xml.GRUB),
+        "console": f"--log-dir={dir}/domains" in _argv_of("xenconsoled"),
+    }
+
+
+def _argv_of(program: str) -> list[str]:
+    """The arguments of the first process of that name; none without one."""
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            with open(path) as file:
+                argv = file.read().split("\0")
+        except OSError:  # it has ended meanwhile
+            continue
+        if os.path.basename(argv[0]) == program:
+            return argv
+    return []
 
 
 def _version(name: str, argv: Sequence[str], probes: list[dict[str, Any]]) -> str | None:

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads what a guest reported through its virtio-serial channel. The guest may be hostile: nothing in it is trusted."""
+"""Reads what a guest reported through its virtio-serial channel, or over its console where Xen gives it none.
+
+The guest may be hostile: nothing in it is trusted.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,13 @@ import json
 from typing import Any
 
 MAX_READ = 64 * 1024  # of the channel's file, from its end
+MAX_CONSOLE_READ = 1024 * 1024  # of a console, where reports stand among all else
 MAX_REPORT = 8 * 1024  # of one report, as JSON
+
+
+def xen_console(dir: str, domain: str) -> str:
+    """Where xenconsoled, told to log guests into our directory, keeps what a domain writes to its console."""
+    return f"{dir}/domains/guest-{domain}.log"
 
 
 def find_event(text: str | None, event: str, edition: str | None = None) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from workers.plan.layout import Key, Row
 
 # What tells of all nodes: the hosts that the network spans, the site roll with what shows it to the frontend, and the
 # report on all of them. Everything else stays as it was made, also where rolls or templates have changed since.
-TELLS_OF_ALL = ("vlan", "vxlan", "address", "iso", "domain", "report")
+TELLS_OF_ALL = ("vlan", "vxlan", "address", "iso", "domain", "xen", "report")
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ class Row:
 def lay_out(cluster: Cluster, render_domain: RenderDomain) -> list[Row]:
     """All rows of the cluster, every row after those it needs.
 
-    `render_domain` turns the fields of a guest into libvirt's XML (templates/install/domain.xml.j2).
+    `render_domain` turns the fields of a guest into libvirt's XML (templates/install/domain.xml.j2, or xen.xml.j2).
     """
     frontend, computes = cluster.guests[0], cluster.guests[1:]
     of_guests = [guest.host for guest in cluster.guests]
@@ -145,7 +145,7 @@ def lay_out(cluster: Cluster, render_domain: RenderDomain) -> list[Row]:
     for guest in computes:
         needs = (links[guest.host].key, head.key)
         rows.append(_domain(cluster, guest, render_domain, disks[guest.position], needs))
-    domains = tuple(row.key for row in rows if row.op == "domain")
+    domains = tuple(row.key for row in rows if row.op == head.op)
     rows.append(
         Row(
             frontend.host,
@@ -291,25 +291,32 @@ def _domain(
         "serial": f"{host.dir}/domains/{name}.serial",
         "report": f"{host.dir}/domains/{name}.report",
     }
-    chap = [
-        {
-            "uuid": names.uuid(export.name),
-            "usage": export.args["target"],
-            "password": {"secret": f"chap:{export.name}"},
-        }
-        for export in (rows[1] for rows in volumes)
-        if cluster.storage.attach == "qemu"
-    ]
     args = {
         "domain": name,
         "uuid": fields["uuid"],
         "xml": render(fields),
-        "chap": chap,
         "ready_event": "ready",
         "edition": cluster.edition if is_frontend else None,
     }
+    op = "xen" if cluster.hypervisor == "xen" else "domain"
+    if op == "domain":
+        args["chap"] = _chap(cluster, volumes)
     label = f"guest {guest.name} on {guest.host}"
-    return Row(guest.host, "domain", name, label, args, (*(r[-1].key for r in volumes), *needs), guest.id)
+    return Row(guest.host, op, name, label, args, (*(r[-1].key for r in volumes), *needs), guest.id)
+
+
+def _chap(cluster: Cluster, volumes: list[list[Row]]) -> list[dict[str, Any]]:
+    """The secrets with which QEMU logs in to a guest's volumes itself; none where the host does."""
+    if cluster.storage.attach != "qemu":
+        return []
+    return [
+        {
+            "uuid": cluster.names.uuid(export.name),
+            "usage": export.args["target"],
+            "password": {"secret": f"chap:{export.name}"},
+        }
+        for export in (rows[1] for rows in volumes)
+    ]
 
 
 def _domain_disk(cluster: Cluster, guest: Guest, row: Row) -> dict[str, Any]:

@@ -36,10 +36,11 @@ NAMED_BY = {
     "iso": "iso",
     "image": "image",
     "domain": "domain",
+    "xen": "domain",
     "null": "domain",
     "report": "domain",
 }
-GUESTS, LINKS = ("domain", "null"), ("vlan", "vxlan")
+GUESTS, LINKS = ("domain", "xen", "null"), ("vlan", "vxlan")
 # What volumes are cloned from.
 VOLUMES = {"file": "image", "lvm": "golden"}
 # What is in memory alone and gone when the host starts again.
@@ -52,6 +53,7 @@ DURATIONS_S: Mapping[str, float] = {
     "golden": 20.0,
     "image": 240.0,
     "domain": 40.0,
+    "xen": 40.0,
     "report": 15.0,
 }
 SECRET = "simulatedsecret0"
@@ -168,7 +170,7 @@ def _refuse_making(host: SimulatedHost, thing: Thing, args: Mapping[str, Any], n
         "tgt": (args.get("store", "file"), name),
         "lio": ("lvm", name),
         "golden": ("image", name),
-        "report": ("domain", name),
+        "report": (next((guest for guest in GUESTS if (guest, name) in host.there), "domain"), name),
     }.get(op)
     if op in VOLUMES and args["image"] is not None:
         needed = VOLUMES[op], args["image"]

@@ -23,7 +23,7 @@ def line(*roles: str, folder: str = "/var/lib/leasehold", bridge: str = "br-publ
 def test_forced_command_of_a_compute_host():
     assert line("compute") == (
         'restrict,command="/usr/bin/python3 -IS /var/lib/leasehold/helper.pyz serve --mark lh '
-        f'--dir /var/lib/leasehold --ops vxlan,vlan,address,open_iscsi,domain,null,report" {KEY} leasehold-manager'
+        f'--dir /var/lib/leasehold --ops vxlan,vlan,address,open_iscsi,domain,xen,null,report" {KEY} leasehold-manager'
     )
 
 
@@ -42,7 +42,7 @@ def test_roles_add_up_and_each_operation_is_named_once():
 def test_every_role_has_its_operations_and_tools():
     assert set(ROLE_OPS) == set(ROLE_TOOLS) == set(HOST_ROLES)
     tools = [*ROLE_TOOLS.values(), *(driver.tools for driver in DRIVERS)]
-    assert {tool for group in tools for tool in group} == set(PACKAGES)
+    assert {tool for group in tools for tool in group} == set(PACKAGES) - {"qemu-system-x86_64"}
 
 
 @pytest.mark.parametrize("word", ["/var/lib/a b", '/x"', "/x;rm", "/x$(id)", "/x\n", "/ü", "/x'", ""])
@@ -73,6 +73,7 @@ KERNEL = Settings(
     network=Network(driver="vlan", last_id=1999, parent="eth1"),
     storage=Storage(volume="lvm", export="lio", attach="open_iscsi", volume_group="vg0"),
 )
+XEN = Settings(hypervisor="xen", storage=Storage(attach="open_iscsi"))
 MODULES = {module: True for driver in DRIVERS for module in driver.modules}
 ABLE: dict[str, Any] = {
     "tools": TOOLS,
@@ -81,12 +82,31 @@ ABLE: dict[str, Any] = {
     "modules": MODULES,
     "links": [{"name": "eth1"}],
     "initiator": "iqn.1993-08.org.debian:01:7c1f0f2b8a11",
+    "xen": {"libvirt": True, "grub": True, "dom0_is_fixed": True, "console": True},
     "pool": {"size_mib": 1000, "free_mib": 900, "data_percent": 10.0, "metadata_percent": 11.0},
 }
 
 
 def test_a_host_with_all_that_the_site_s_drivers_need_lacks_nothing():
     assert lacking(HOST_ROLES, ABLE, KERNEL) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"xen": None}, "this is not Xen's dom0: apt install xen-system-amd64"),
+        ({"xen": {**ABLE["xen"], "libvirt": False}}, "apt install libvirt-daemon-driver-xen"),
+        ({"xen": {**ABLE["xen"], "grub": False}}, "apt install grub-xen-host"),
+        ({"xen": {**ABLE["xen"], "dom0_is_fixed": False}}, "put dom0_mem="),
+        ({"xen": {**ABLE["xen"], "console": False}}, "--log=guest --log-dir=/var/lib/leasehold/domains"),
+        ({"tools": {**TOOLS, "virsh": None}}, "virsh is missing"),
+    ],
+)
+def test_what_a_host_lacks_to_run_guests_under_xen_is_said(change, says):
+    assert lacking(["compute"], {**ABLE, "virt_type": None}, XEN) == {}, "QEMU is not asked for"
+    (words,) = lacking(["compute"], {**ABLE, **change}, XEN)["compute"]
+    assert words.startswith("hypervisor xen: ")
+    assert says in words
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,7 @@ from xml.etree import ElementTree
 import jinja2
 import pytest
 
-from workers.node import domain_xml
-from workers.node.ops.domain import find_definition
+from workers.node import domain_xml, qemu_xml
 from workers.node.protocol import Refused, Remit
 
 REMIT = Remit("lh", "/d", (), ("br-public",))
@@ -50,10 +49,11 @@ def render(**fields: object) -> str:
 
 
 XML = render()
+ALLOWED = qemu_xml.allowed_places(NAME, UUID, REMIT)
 
 
 def check(xml: str) -> domain_xml.Definition:
-    return domain_xml.check(xml, NAME, UUID, frozenset(TARGETS), REMIT)
+    return domain_xml.check(xml, ALLOWED, frozenset(TARGETS))
 
 
 DEVICES = [
@@ -66,7 +66,7 @@ DEVICES = [
 )
 def test_what_the_template_makes_passes_and_carries_our_mark(fields):
     definition = check(render(**fields))
-    assert find_definition(definition.xml) == definition.digest
+    assert domain_xml.find_definition(definition.xml) == definition.digest
     assert check(render(**fields)) == definition
     assert check(render(**fields, memory_mib=513)).digest != definition.digest
 
@@ -152,7 +152,7 @@ def test_what_is_no_definition_is_refused(xml):
 
 def test_a_secret_must_come_with_the_request():
     with pytest.raises(Refused, match="secret that is not among those"):
-        domain_xml.check(XML, NAME, UUID, frozenset(TARGETS[:1]), REMIT)
+        domain_xml.check(XML, ALLOWED, frozenset(TARGETS[:1]))
 
 
 def test_another_cluster_s_names_are_refused():
@@ -167,4 +167,4 @@ def test_what_the_template_does_not_make_is_not_allowed_either():
     for fields in ({}, {"virt_type": "kvm"}, {"disks": DEVICES}):
         root = ElementTree.fromstring(render(**fields))
         made |= {place for place, _ in domain_xml.places(root)}
-    assert set(domain_xml.allowed_places(NAME, UUID, REMIT)) == made
+    assert set(ALLOWED) == made

@@ -25,7 +25,7 @@ from app.domain.errors import SiteError
 from app.settings import Image, Network, Settings, Storage
 from tests.factories import KEY
 from workers.engine.blueprint import Blueprint
-from workers.node import domain_xml
+from workers.node import domain_xml, qemu_xml
 from workers.node.ops import OPS, open_iscsi
 from workers.node.protocol import Remit
 from workers.plan.layout import Row
@@ -225,6 +225,24 @@ def test_on_tagged_links_disks_travel_over_the_cluster_s_own_network(laid_out: L
         OPS[row.op].parse(filled(row.args), REMIT)
 
 
+def test_under_xen_a_guest_gets_the_devices_of_its_host_and_no_secret(laid_out: LaidOut) -> None:
+    """R31: another hypervisor is another operation and another definition; all else is laid out alike."""
+    rows = {row.key: row for row in laid_out(storage=KERNEL, hypervisor="xen")}
+    alike = {(host, "domain" if op == "xen" else op, name) for host, op, name in rows}
+    assert alike == {row.key for row in laid_out(storage=KERNEL)}
+    guest = rows["c2", "xen", "lh7-node2"]
+    assert ("gw1", "xen", "lh7-frontend") in guest.needs
+    assert ("c2", "open_iscsi", "lh7-node2-root") in guest.needs
+    (report,) = of(list(rows.values()), "report")
+    assert set(report.needs) == {key for key in rows if key[1] == "xen"}
+    assert "chap" not in guest.args
+    (source,) = ElementTree.fromstring(guest.args["xml"]).iterfind(".//disk[@type='block']/source")
+    login = open_iscsi.parse(filled(rows["c2", "open_iscsi", "lh7-node2-root"].args), REMIT)
+    assert source.get("dev") == login.device
+    for row in rows.values():
+        OPS[row.op].parse(filled(row.args), REMIT)
+
+
 def test_two_clusters_on_one_host_have_no_storage_address_in_common() -> None:
     """Whatever their private subnets are: each VLAN ID has addresses of its own."""
     block, names = IPv4Network("100.64.0.0/10"), Names("lh", 7, "iqn.2026-11.org.leasehold")
@@ -291,7 +309,8 @@ def test_helper_lets_every_definition_through(laid_out: LaidOut) -> None:
     remit = Remit("lh", "/var/lib/leasehold", ("domain",), ("br-public",))
     for row in of(laid_out(), "domain"):
         secrets = frozenset(secret["usage"] for secret in row.args["chap"])
-        domain_xml.check(row.args["xml"], row.name, row.args["uuid"], secrets, remit)
+        allowed = qemu_xml.allowed_places(row.name, row.args["uuid"], remit)
+        domain_xml.check(row.args["xml"], allowed, secrets)
 
 
 def test_virtualization_is_that_of_the_host(laid_out: LaidOut) -> None:

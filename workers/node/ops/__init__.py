@@ -21,6 +21,7 @@ from workers.node.ops import (
     tgt,
     vlan,
     vxlan,
+    xen,
 )
 from workers.node.ops.shape import Op
 
@@ -37,7 +38,7 @@ OPS: dict[str, Op[Any, Any]] = {
     "iso": iso,
     "domain": domain,
     "null": null,
-    # "xen": domains for hosts without hardware virtualization
+    "xen": xen,
     "report": report,
     "image": image,
 }

@@ -9,13 +9,11 @@ also tells what it was defined from.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from xml.etree import ElementTree
 
-from workers.node import domain_xml, names, reports
+from workers.node import domain_xml, names, qemu_xml, reports, virsh
 from workers.node.domain_xml import Definition
 from workers.node.protocol import Refused, Remit
 from workers.node.steps import (
@@ -24,19 +22,16 @@ from workers.node.steps import (
     Exec,
     FileSeen,
     MakeDir,
-    Output,
     ReadTail,
     Remove,
     SetSize,
-    Show,
     Stat,
 )
 
 MAX_SERIAL = 16 << 20  # a guest may write to its console for ever; past this the log starts anew
 SERIAL_TAIL = 2048
-_VIRSH = ("virsh", "-q", "-c", "qemu:///system")
+URI = "qemu:///system"
 _DRIVE = "hda"
-_RUNNING = ("running", "idle", "in shutdown", "pmsuspended")
 
 
 @dataclass(frozen=True)
@@ -104,7 +99,8 @@ def parse(raw: Mapping[str, Any], remit: Remit) -> Args:
     names.uuid(uuid)
     names.within(len(chap), 0, 16, "the number of secrets")
     secrets = tuple(_parse_chap(item, domain, remit) for item in chap)
-    definition = domain_xml.check(xml, domain, uuid, frozenset(s.usage for s in secrets), remit)
+    allowed = qemu_xml.allowed_places(domain, uuid, remit)
+    definition = domain_xml.check(xml, allowed, frozenset(secret.usage for secret in secrets))
     event = None if event is None else names.event(event)
     return Args(remit.dir, domain, uuid, definition, secrets, event, names.edition(edition))
 
@@ -116,19 +112,14 @@ def lock(args: Args) -> str:
 
 def observe(args: Args, ask: Ask) -> Seen:
     """Ask libvirt for the domain and our secrets, and read the ends of the guest's two files."""
-    listed = _said(ask(Show((*_VIRSH, "list", "--all", "--uuid", "--name"))))
-    uuids = dict(re.findall(rf"^({domain_xml.UUID})\s+(\S+)$", listed, flags=re.MULTILINE))
-    known = next((uuid for uuid, name in uuids.items() if name == args.domain), None)
-    secrets = _said(ask(Show((*_VIRSH, "secret-list"))))
-    state = definition = disc = None
-    if known is not None:
-        state = _said(ask(Show((*_VIRSH, "domstate", args.domain)))).strip()
-        definition = find_definition(_said(ask(Show((*_VIRSH, "dumpxml", "--inactive", args.domain)))))
-    if args.definition.disc is not None and state in (*_RUNNING, "paused"):
-        disc = find_disc(_said(ask(Show((*_VIRSH, "domblklist", args.domain, "--details")))))
+    uuid, state, definition = virsh.find_domain(ask, URI, args.domain)
+    secrets = virsh.said(ask(virsh.show(URI, "secret-list")))
+    disc = None
+    if args.definition.disc is not None and state in (*virsh.RUNNING, "paused"):
+        disc = virsh.find_disc(ask, URI, args.domain, _DRIVE)
     report = ask(ReadTail(args.report_path, reports.MAX_READ)) if args.ready_event else None
     return Seen(
-        known,
+        uuid,
         state,
         definition,
         disc,
@@ -146,12 +137,7 @@ def plan(want: str, args: Args, seen: Seen) -> list[Command]:
 
     The disc in the CD drive alone is changed while the machine runs, whether its guest holds on to it or not.
     """
-    if seen.uuid is not None and (seen.definition is None or seen.uuid != args.uuid):
-        raise Refused(
-            "not_ours",
-            f"domain {args.domain} is there with uuid {seen.uuid} and without our metadata or uuid: "
-            "it was left alone; rename or undefine it by hand",
-        )
+    virsh.refuse_foreign(args.domain, seen.uuid, args.uuid, seen.definition)
     if want == "absent":
         return _plan_absent(args, seen)
     commands: list[Command] = []
@@ -160,7 +146,7 @@ def plan(want: str, args: Args, seen: Seen) -> list[Command]:
         commands.append(_virsh("define", "/dev/stdin", stdin=args.definition.xml))
     if seen.state == "paused":
         commands.append(_virsh("resume", args.domain))
-    elif seen.state not in _RUNNING:
+    elif seen.state not in virsh.RUNNING:
         return commands + _plan_start(args, seen)
     if args.definition.disc is not None and seen.disc != args.definition.disc:
         options = ("--update", "--live", "--force")
@@ -177,22 +163,6 @@ def waiting(want: str, args: Args, seen: Seen) -> str | None:
     words = reports.last_words(seen.serial)
     console = f"; its console says: {words}" if words else ""
     return f"waiting for {args.domain} to report {args.ready_event}{console}"
-
-
-def find_definition(xml: str) -> str | None:
-    """The digest that our metadata in a domain's XML holds, or None when it has none."""
-    try:
-        root = ElementTree.fromstring(xml)  # noqa: S314  libvirt's own writing
-    except ElementTree.ParseError:
-        return None
-    mark = root.find(f"metadata/{{{domain_xml.NAMESPACE}}}domain")
-    return None if mark is None else mark.get("definition")
-
-
-def find_disc(listed: str) -> str | None:
-    """The file in the CD drive by `virsh domblklist --details`, or None where there is no drive or no disc."""
-    found = re.search(rf"^\s*file\s+cdrom\s+{_DRIVE}\s+(/\S+)$", listed, flags=re.MULTILINE)
-    return found[1] if found else None
 
 
 def _plan_start(args: Args, seen: Seen) -> list[Command]:
@@ -250,12 +220,4 @@ def _secret_xml(secret: Chap) -> str:
 
 
 def _virsh(*words: str, stdin: str | None = None, timeout_s: float = 60) -> Exec:
-    return Exec((*_VIRSH, *words), stdin, timeout_s)
-
-
-def _said(output: Output) -> str:
-    if output.rc != 0:
-        raise Refused(
-            "tool_failed", f"virsh does not get an answer from libvirtd: {output.stderr.strip()[-500:]}"
-        )
-    return output.stdout
+    return virsh.change(URI, *words, stdin=stdin, timeout_s=timeout_s)

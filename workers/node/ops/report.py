@@ -43,9 +43,13 @@ def lock(args: Args) -> str:
 
 
 def observe(args: Args, ask: Ask) -> Seen:
-    """The end of the channel's file."""
+    """The end of the channel's file; without a report there, that of the console which Xen keeps."""
     text = ask(ReadTail(f"{args.dir}/domains/{args.domain}.report", reports.MAX_READ))
-    return Seen(reports.find_event(text, args.event, args.edition))
+    report = reports.find_event(text, args.event, args.edition)
+    if report is None:
+        text = ask(ReadTail(reports.xen_console(args.dir, args.domain), reports.MAX_CONSOLE_READ))
+        report = reports.find_event(text, args.event, args.edition)
+    return Seen(report)
 
 
 def plan(want: str, args: Args, seen: Seen) -> list[Command]:

@@ -1,0 +1,62 @@
+# SPDX-FileCopyrightText: 2026 The Leasehold contributors
+# SPDX-License-Identifier: Apache-2.0
+"""libvirt by virsh, for whichever hypervisor: how it is asked and told, and what its answers mean."""
+
+from __future__ import annotations
+
+import re
+
+from workers.node import domain_xml
+from workers.node.protocol import Refused
+from workers.node.steps import Ask, Exec, Output, Show
+
+RUNNING = ("running", "idle", "in shutdown", "pmsuspended")
+UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
+
+def show(uri: str, *words: str) -> Show:
+    """The question to the libvirt at `uri`."""
+    return Show(("virsh", "-q", "-c", uri, *words))
+
+
+def change(uri: str, *words: str, stdin: str | None = None, timeout_s: float = 60) -> Exec:
+    """The command to the libvirt at `uri`."""
+    return Exec(("virsh", "-q", "-c", uri, *words), stdin, timeout_s)
+
+
+def said(output: Output) -> str:
+    """What virsh printed; Refused when it failed."""
+    if output.rc != 0:
+        raise Refused(
+            "tool_failed", f"virsh does not get an answer from libvirtd: {output.stderr.strip()[-500:]}"
+        )
+    return output.stdout
+
+
+def find_domain(ask: Ask, uri: str, name: str) -> tuple[str | None, str | None, str | None]:
+    """The UUID of the domain of that name, virsh's word for its state, and what our metadata says that it was made
+    from; each None where there is none."""
+    listed = said(ask(show(uri, "list", "--all", "--uuid", "--name")))
+    uuids = dict(re.findall(rf"^({UUID})\s+(\S+)$", listed, flags=re.MULTILINE))
+    known = next((uuid for uuid, other in uuids.items() if other == name), None)
+    if known is None:
+        return None, None, None
+    state = said(ask(show(uri, "domstate", name))).strip()
+    return known, state, domain_xml.find_definition(said(ask(show(uri, "dumpxml", "--inactive", name))))
+
+
+def find_disc(ask: Ask, uri: str, name: str, target: str) -> str | None:
+    """The file that a running domain is shown as disk or drive `target`; None where there is none."""
+    listed = said(ask(show(uri, "domblklist", name, "--details")))
+    found = re.search(rf"^\s*file\s+(?:cdrom|disk)\s+{target}\s+(/\S+)$", listed, flags=re.MULTILINE)
+    return found[1] if found else None
+
+
+def refuse_foreign(name: str, uuid: str | None, wanted: str, definition: str | None) -> None:
+    """Refused where a domain has that name which is not ours, by its UUID or for lack of our metadata."""
+    if uuid is not None and (definition is None or uuid != wanted):
+        raise Refused(
+            "not_ours",
+            f"domain {name} is there with uuid {uuid} and without our metadata or uuid: "
+            "it was left alone; rename or undefine it by hand",
+        )
