@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from workers.node import domain_xml
 from workers.node.protocol import Refused
@@ -60,3 +61,15 @@ def refuse_foreign(name: str, uuid: str | None, wanted: str, definition: str | N
             f"domain {name} is there with uuid {uuid} and without our metadata or uuid: "
             "it was left alone; rename or undefine it by hand",
         )
+
+
+def refuse_missing(name: str, missing: Sequence[str]) -> None:
+    """Refused where devices of the host that are to be the domain's disks are not there."""
+    if missing:
+        raise Refused("busy", f"{name} is not started: {missing[0]} is not there; the host must log in first")
+
+
+def waiting_for(name: str, event: str, last_words: str) -> str:
+    """That the guest has not reported the event yet, with the last that its console said."""
+    console = f"; its console says: {last_words}" if last_words else ""
+    return f"waiting for {name} to report {event}{console}"

@@ -15,7 +15,7 @@ from typing import Any
 
 from workers.node import domain_xml, names, qemu_xml, reports, virsh
 from workers.node.domain_xml import Definition
-from workers.node.protocol import Refused, Remit
+from workers.node.protocol import Remit
 from workers.node.steps import (
     Ask,
     Command,
@@ -160,18 +160,12 @@ def waiting(want: str, args: Args, seen: Seen) -> str | None:
     """Waits for the guest's word that it is ready."""
     if want == "absent" or args.ready_event is None or seen.report is not None:
         return None
-    words = reports.last_words(seen.serial)
-    console = f"; its console says: {words}" if words else ""
-    return f"waiting for {args.domain} to report {args.ready_event}{console}"
+    return virsh.waiting_for(args.domain, args.ready_event, reports.last_words(seen.serial))
 
 
 def _plan_start(args: Args, seen: Seen) -> list[Command]:
     """The old report goes first: what counts is that the guest became ready after this start."""
-    if seen.missing:
-        raise Refused(
-            "busy",
-            f"{args.domain} is not started: {seen.missing[0]} is not there; the host must log in first",
-        )
+    virsh.refuse_missing(args.domain, seen.missing)
     commands: list[Command] = []
     if seen.report_file is not None:
         commands.append(Remove(args.report_path))

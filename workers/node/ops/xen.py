@@ -177,8 +177,7 @@ def waiting(want: str, args: Args, seen: Seen) -> str | None:
     """Waits for the guest's word that it is ready."""
     if want == "absent" or args.ready_event is None or seen.report is not None:
         return None
-    console = f"; its console says: {seen.last_words}" if seen.last_words else ""
-    return f"waiting for {args.domain} to report {args.ready_event}{console}"
+    return virsh.waiting_for(args.domain, args.ready_event, seen.last_words)
 
 
 def find_running(listed: str, name: str) -> str | None:
@@ -196,11 +195,7 @@ def find_free(info: str) -> int | None:
 def _plan_start(args: Args, seen: Seen) -> list[Command]:
     """The old report goes first, and the console with it: what counts is that the guest became ready after this
     start."""
-    if seen.missing:
-        raise Refused(
-            "busy",
-            f"{args.domain} is not started: {seen.missing[0]} is not there; the host must log in first",
-        )
+    virsh.refuse_missing(args.domain, seen.missing)
     if seen.free_mib is not None and seen.free_mib < args.definition.memory_mib:
         raise Refused(
             "no_space",
