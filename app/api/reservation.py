@@ -205,7 +205,7 @@ def create() -> ResponseReturnValue:
 def as_it_stands(reservation_id: int, status: int = 200) -> Response:
     """One line of the list, read anew, with the ETag for the next change."""
     with visit.site().database.reading() as session:
-        (row,) = reservations.page(session, visit.me(), reservation_id=reservation_id)
+        row = reservations.line(session, visit.me(), reservation_id)
     answer = jsonify(show.summary(row))
     answer.status_code = status
     answer.headers["ETag"] = show.etag(row.version)

@@ -9,9 +9,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from app.db import reservation
+from app.db import project, reservation
 from app.db.account import Account
-from app.db.project import Project
 from app.domain import quota
 from app.domain.quota import Holding, Line, Quota
 from app.domain.shape import Shape
@@ -19,19 +18,19 @@ from app.domain.slot import Slot
 from app.settings import Settings
 
 
-def ceilings(settings: Settings, project: Project) -> Quota:
+def ceilings(session: Session, settings: Settings, project_id: int) -> Quota:
     """The project's own ceilings, and the site's where it has none."""
-    book = settings.booking
+    own, book = project.ceilings(session, project_id), settings.booking
 
-    def either(own: int | None, of_site: int | None) -> int | None:
-        return of_site if own is None else own
+    def either(of_project: int | None, of_site: int | None) -> int | None:
+        return of_site if of_project is None else of_project
 
     return Quota(
-        either(project.nodes, book.quota_nodes),
-        either(project.node_hours, book.quota_node_hours),
-        either(project.length_hours, book.quota_length_hours),
-        either(project.reservations, book.quota_reservations),
-        timedelta(seconds=either(project.notice_s, book.notice_s) or 0),
+        either(own.nodes, book.quota_nodes),
+        either(own.node_hours, book.quota_node_hours),
+        either(own.length_hours, book.quota_length_hours),
+        either(own.reservations, book.quota_reservations),
+        timedelta(seconds=either(own.notice_s, book.notice_s) or 0),
     )
 
 
@@ -53,7 +52,7 @@ def check(
     """
     if account.role == "cluster_provider":
         return
-    limits = ceilings(settings, session.get_one(Project, project_id))
+    limits = ceilings(session, settings, project_id)
     if limits != Quota():
         held = _held(session, project_id, replaces)
         quota.check(limits, held, becomes, now, is_new=False, count_field=count_field)
@@ -78,7 +77,7 @@ def within(
     """
     if account.role == "cluster_provider":
         return shape
-    limits = ceilings(settings, session.get_one(Project, account.project_id))
+    limits = ceilings(session, settings, account.project_id)
     if limits == Quota():
         return shape
     held = [*_held(session, account.project_id, None), *beside]
@@ -93,7 +92,7 @@ def lines(
     """How far the ceilings of the account's project are used, now and with `wanted`; those it has none of left out."""
     if account.role == "cluster_provider":
         return []
-    limits = ceilings(settings, session.get_one(Project, account.project_id))
+    limits = ceilings(session, settings, account.project_id)
     found = quota.lines(limits, _held(session, account.project_id, None), wanted, now)
     return [line for line in found if line.ceiling is not None]
 

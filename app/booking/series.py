@@ -15,7 +15,6 @@ from app.db import reservation
 from app.db import series as db
 from app.db.account import Account
 from app.db.base import Database
-from app.db.reservation import Reservation
 from app.db.series import Series
 from app.domain import recurrence
 from app.domain.errors import InvalidRequest, NoRoom, NotFound
@@ -121,11 +120,10 @@ def _book(
         session.flush()
         for one in wanted:
             try:
-                number = write(session, settings, account, one, now, key)
+                write(session, settings, account, one, now, key, series_id=series.id)
             except NoRoom as why:
                 refused.append((one, why))
                 continue
-            session.get_one(Reservation, number).series_id = series.id
             # One of them carries the key, the first that was written.
             key = None
         if refused and (not repeat.skips or len(refused) == len(wanted)):

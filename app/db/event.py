@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, String, select
+from sqlalchemy import JSON, ForeignKey, Index, String, insert, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.db.base import Base, Utc
@@ -32,6 +32,10 @@ class Event(Base):
     data: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
 
 
+# Made once: making it costs half as much as running it.
+INSERT = insert(Event)
+
+
 def record(
     session: Session,
     now: datetime,
@@ -45,18 +49,18 @@ def record(
     data: dict[str, Any] | None = None,
 ) -> None:
     """Write an event in the caller's transaction, so that it stands if and only if the change does."""
-    session.add(
-        Event(
-            at=now,
-            actor=actor,
-            kind=kind,
-            message=message[:4000],
-            reservation_id=reservation_id,
-            host_id=host_id,
-            resource_id=resource_id,
-            data=data or {},
-        )
-    )
+    row = {
+        "at": now,
+        "actor": actor,
+        "kind": kind,
+        "message": message[:4000],
+        "reservation_id": reservation_id,
+        "host_id": host_id,
+        "resource_id": resource_id,
+        "data": data or {},
+    }
+    # By the connection: nobody reads the event in this session, and to keep track of it there costs more than this.
+    session.connection().execute(INSERT, row)
 
 
 def of_reservation(session: Session, reservation_id: int, limit: int = 100) -> Sequence[Event]:

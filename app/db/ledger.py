@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.db.base import Base, Utc
+from app.db.base import Base, Utc, rows
 from app.domain.capacity import SITE, Taken
 from app.domain.slot import Slot
 
@@ -115,7 +115,7 @@ def taken_of_pools(session: Session, slot: Slot, now: datetime) -> list[Taken]:
     """As much of the pools as if all that overlaps `slot` were there at once: quickly read, and never too little."""
     return [
         Taken(SITE, resource, int(amount), slot.start, slot.end)
-        for resource, amount in session.execute(SUMS_OF_POOLS, _parameters(slot, now))
+        for resource, amount in rows(session, SUMS_OF_POOLS, _parameters(slot, now))
     ]
 
 
@@ -135,8 +135,8 @@ def _overlapping(
     """host_id, resource, amount, start_at, end_at and reservation_id of what `taken` returns."""
     values = _parameters(slot, now)
     if hosts is None:
-        return session.execute(OVERLAPPING, values).all()
-    return session.execute(OVERLAPPING_OF_HOSTS, values | {"hosts": list(hosts)}).all()
+        return rows(session, OVERLAPPING, values)
+    return rows(session, OVERLAPPING_OF_HOSTS, values | {"hosts": list(hosts)})
 
 
 def _parameters(slot: Slot, now: datetime) -> dict[str, Any]:
@@ -166,6 +166,7 @@ def overlapping(of: Callable[[Any], ColumnElement[bool]]) -> CompoundSelect[*tup
 
 
 # Made once: making them costs more than running them.
+INSERT = insert(Allocation)
 OVERLAPPING = overlapping(lambda _: true())
 OVERLAPPING_OF_HOSTS = overlapping(lambda host: host.in_(bindparam("hosts", type_=Integer, expanding=True)))
 _OF_POOLS = overlapping(lambda host: host.is_(None) if host is Allocation.host_id else host == 0).subquery()
@@ -197,7 +198,7 @@ def take_for_offer(session: Session, reservation_id: int, offer_id: int, more: S
 
 
 def _write(session: Session, reservation_id: int, offer_id: int | None, taken: Iterable[Taken]) -> None:
-    rows = [
+    values = [
         {
             "reservation_id": reservation_id,
             "offer_id": offer_id,
@@ -210,7 +211,7 @@ def _write(session: Session, reservation_id: int, offer_id: int | None, taken: I
         for one in taken
     ]
     # By the connection: the session would send rows with and without a host apart, and look at each for nothing.
-    session.connection().execute(insert(Allocation), rows)
+    session.connection().execute(INSERT, values)
 
 
 def move(

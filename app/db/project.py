@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import CheckConstraint, String, select
+from sqlalchemy import CheckConstraint, Row, String, bindparam, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.db.base import Base, Utc
+from app.db.base import Base, Utc, rows
 
 
 class Project(Base):
@@ -34,6 +35,12 @@ class Project(Base):
     created_at: Mapped[datetime] = mapped_column(Utc)
 
 
+# Made once: making it costs more than running it.
+CEILINGS = select(
+    Project.nodes, Project.node_hours, Project.length_hours, Project.reservations, Project.notice_s
+).where(Project.id == bindparam("project_id"))
+
+
 def by_name(session: Session, name: str) -> Project | None:
     """The project of that name."""
     return session.scalar(select(Project).where(Project.name == name))
@@ -42,6 +49,12 @@ def by_name(session: Session, name: str) -> Project | None:
 def name_of(session: Session, project_id: int) -> str:
     """The name of the project with this id, which must be there."""
     return session.get_one(Project, project_id).name
+
+
+def ceilings(session: Session, project_id: int) -> Row[*tuple[Any, ...]]:
+    """nodes, node_hours, length_hours, reservations and notice_s of the project with this id, which must be there."""
+    (found,) = rows(session, CEILINGS, {"project_id": project_id})
+    return found
 
 
 def projects(session: Session) -> Sequence[Project]:

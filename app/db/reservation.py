@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVarTuple
 
 from sqlalchemy import (
     JSON,
@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship, selectinload
 
 from app.db.account import Account
-from app.db.base import Base, Utc
+from app.db.base import Base, Utc, rows
 from app.domain.lifecycle import LIVE, STATES
 
 # Written out, not bound: only so can SQLite tell that a query asks for no more than the partial index holds.
@@ -173,17 +173,56 @@ class ClusterUser(Base):
     keys: Mapped[list[str]] = mapped_column(JSON)
 
 
-# Made once: making it costs more than running it.
+# Made once: making them costs more than running them.
+ALL = select(Reservation)
 LIVE_OF_NAME = select(Reservation.id).where(Reservation.name == bindparam("name"), IS_LIVE).limit(1)
+COMPUTES = (
+    select(func.count())
+    .where(Node.reservation_id == Reservation.id, Node.kind == "compute", Node.leaving_at.is_(None))
+    .correlate(Reservation)
+    .scalar_subquery()
+    .label("node_count")
+)
+LINES = (
+    select(
+        Reservation.id,
+        Reservation.name,
+        Reservation.state,
+        Reservation.version,
+        Reservation.start_at,
+        Reservation.end_at,
+        Reservation.requested_at,
+        Reservation.hold_until,
+        Reservation.cancel_requested_at,
+        Reservation.why,
+        Account.name.label("owner"),
+        COMPUTES,
+    )
+    .join(Account, Account.id == Reservation.owner_id)
+    .order_by(Reservation.start_at.desc(), Reservation.id.desc())
+)
+LINE = LINES.where(Reservation.id == bindparam("reservation_id"))
+OWN_LINE = LINE.where(Reservation.owner_id == bindparam("account_id"))
+# What a query selects.
+Columns = TypeVarTuple("Columns")
+
+
+def sees_all(account: Account) -> bool:
+    """Whether this account may see all reservations, as providers of the cluster do, or else its own alone.
+
+    Every query for a page or an API answer asks here, most by `visible`, so that ownership is decided in one place.
+    """
+    return account.role != "service_provider"
 
 
 def visible(account: Account) -> Select[Reservation]:
-    """The reservations this account may see: all of them for providers of the cluster, else its own.
+    """The reservations this account may see."""
+    return seen_by(account, ALL)
 
-    Every query for a page or an API answer starts here, so that ownership is decided in one place.
-    """
-    query = select(Reservation)
-    return query.where(Reservation.owner_id == account.id) if account.role == "service_provider" else query
+
+def seen_by(account: Account, query: Select[*Columns]) -> Select[*Columns]:
+    """Those of the reservations in `query` that this account may see."""
+    return query if sees_all(account) else query.where(Reservation.owner_id == account.id)
 
 
 def get(session: Session, account: Account, reservation_id: int) -> Reservation | None:
@@ -205,13 +244,7 @@ def summaries(
     session: Session, account: Account, *, states: Sequence[str] = (), limit: int = 100, offset: int = 0
 ) -> Sequence[tuple[Reservation, int]]:
     """As `listing`, each with its number of compute nodes, in one statement."""
-    computes = (
-        select(func.count())
-        .where(Node.reservation_id == Reservation.id, Node.kind == "compute", Node.leaving_at.is_(None))
-        .correlate(Reservation)
-        .scalar_subquery()
-    )
-    query = visible(account).add_columns(computes)
+    query = visible(account).add_columns(COMPUTES)
     query = query.order_by(Reservation.start_at.desc(), Reservation.id.desc())
     if states:
         query = query.where(Reservation.state.in_(states))
@@ -223,33 +256,27 @@ def page(
     account: Account,
     *,
     states: Sequence[str] = (),
-    reservation_id: int | None = None,
     after: int | None = None,
     limit: int = 100,
 ) -> Sequence[Row[*tuple[Any, ...]]]:
     """As `summaries`, as plain rows with the owner's name, for answers that hold thousands: those that come `after`
-    a reservation in the list's order, or one alone.
+    a reservation in the list's order.
     """
     r = Reservation
-    computes = (
-        select(func.count())
-        .where(Node.reservation_id == r.id, Node.kind == "compute", Node.leaving_at.is_(None))
-        .correlate(r)
-        .scalar_subquery()
-        .label("node_count")
-    )
-    columns = (r.id, r.name, r.state, r.version, r.start_at, r.end_at, r.requested_at, r.hold_until)
-    more = (r.cancel_requested_at, r.why, Account.name.label("owner"), computes)
-    query = visible(account).with_only_columns(*columns, *more).join(Account, Account.id == r.owner_id)
-    query = query.order_by(r.start_at.desc(), r.id.desc()).limit(limit)
+    query = seen_by(account, LINES).limit(limit)
     if states:
         query = query.where(r.state.in_(states))
-    if reservation_id is not None:
-        query = query.where(r.id == reservation_id)
     if after is not None:
         place = select(r.start_at).where(r.id == after).scalar_subquery()
         query = query.where(or_(r.start_at < place, and_(r.start_at == place, r.id < after)))
     return session.execute(query).all()
+
+
+def line(session: Session, account: Account, reservation_id: int) -> Row[*tuple[Any, ...]]:
+    """One row of `page`, of a reservation that this account may see."""
+    query = LINE if sees_all(account) else OWN_LINE
+    (found,) = rows(session, query, {"reservation_id": reservation_id, "account_id": account.id})
+    return found
 
 
 def is_undecided(now: datetime) -> ColumnElement[bool]:
@@ -314,7 +341,7 @@ def names_visible(session: Session, account: Account, ids: Collection[int]) -> d
 
 def live_name_exists(session: Session, name: str) -> bool:
     """Whether a reservation that is not over bears this name."""
-    return session.scalar(LIVE_OF_NAME, {"name": name}) is not None
+    return bool(rows(session, LIVE_OF_NAME, {"name": name}))
 
 
 def columns(row: Any) -> dict[str, Any]:

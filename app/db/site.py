@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.orm import Mapped, Session, mapped_column, raiseload, relationship
 
-from app.db.base import Base, Utc
+from app.db.base import Base, Utc, rows
 from app.domain.slot import Slot
 
 HOST_ROLES = ("gateway", "compute", "storage", "builder")
@@ -178,18 +178,18 @@ def names_known(session: Session, names: Collection[str]) -> set[str]:
 
 def roster(session: Session) -> Sequence[tuple[int, str]]:
     """(host id, role) of every host that may take guests or volumes, by id."""
-    return [(host_id, name) for host_id, name in session.execute(ROSTER)]
+    return [(host_id, name) for host_id, name in rows(session, ROSTER)]
 
 
 def capacities(session: Session, ids: Collection[int]) -> Sequence[Row[*tuple[Any, ...]]]:
     """id, name, vcpus, memory_mib, disk_mib, bandwidth_mbit and tags of these hosts."""
-    return session.execute(CAPACITIES, {"ids": list(ids)}).all()
+    return rows(session, CAPACITIES, {"ids": list(ids)})
 
 
 def maintenance(session: Session, slot: Slot) -> Sequence[tuple[int, datetime, datetime]]:
     """host id, start and end of the maintenance of any host at some moment of `slot`."""
-    rows = session.execute(MAINTENANCE, {"start": slot.start, "end": slot.end})
-    return [(host_id, start, end) for host_id, start, end in rows]
+    found = rows(session, MAINTENANCE, {"start": slot.start, "end": slot.end})
+    return [(host_id, start, end) for host_id, start, end in found]
 
 
 def maintenance_ahead(session: Session, now: datetime) -> Sequence[tuple[Maintenance, str]]:

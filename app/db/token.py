@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, func, select
-from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, bindparam, func, select
+from sqlalchemy.orm import Mapped, Session, contains_eager, mapped_column, relationship
 
 from app.db.account import Account
 from app.db.base import Base, Utc
@@ -35,11 +35,19 @@ class ApiToken(Base):
     account: Mapped[Account] = relationship(lazy="joined", innerjoin=True)
 
 
+# Asked at every request of the API, and so made once: making it costs as much as running it.
+IN_FORCE = (
+    select(ApiToken)
+    .join(ApiToken.account)
+    .options(contains_eager(ApiToken.account))
+    .where(ApiToken.digest == bindparam("digest"), ApiToken.revoked_at.is_(None), Account.is_active)
+    .where(ApiToken.expires_at > bindparam("now", type_=Utc))
+)
+
+
 def by_digest(session: Session, digest: str, now: datetime) -> ApiToken | None:
     """The token with this digest, with its account, if both are in force."""
-    t = ApiToken
-    query = select(t).join(t.account).where(t.digest == digest, t.revoked_at.is_(None), t.expires_at > now)
-    return session.scalar(query.where(Account.is_active))
+    return session.scalar(IN_FORCE, {"digest": digest, "now": now})
 
 
 def of_account(session: Session, account_id: int, limit: int = 100) -> Sequence[ApiToken]:

@@ -318,6 +318,19 @@ def test_a_list_takes_as_many_statements_for_many_as_for_few(site: Site):
     assert taken[0] == taken[1] <= 2
 
 
+def test_a_booking_asks_nothing_twice_and_takes_as_many_statements_for_many_nodes(site: Site):
+    anna, taken = Client(site, "anna"), []
+    anna.get("/reservations")
+    for nodes in (1, 4):
+        body = wanted(name=f"of-{nodes}", node_count=nodes, memory_mib=384)
+        with counted(site) as sent:
+            assert anna.send("POST", "/reservations", body).status_code == 201
+        assert len(set(sent)) == len(sent)
+        taken.append(len(sent))
+    # Among them the lock. On a site with more hosts than are looked at first the pools are asked for by one more.
+    assert taken[0] == taken[1] <= 15
+
+
 def test_availability_answers_the_three_questions(site: Site):
     anna = Client(site, "anna")
     free = anna.get("/availability?nodes=2&memory=1GiB&disk=4GiB&duration=PT4H").json()
