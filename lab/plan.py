@@ -53,6 +53,7 @@ LABS = {
     "machine": (10, MACHINES),
     **{f"mach{number}": (number, MACHINES) for number in range(11, 15)},
     "mixed": (15, MIXED),
+    "test2": (16, NAMESPACES),
 }
 
 

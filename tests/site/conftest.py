@@ -54,16 +54,21 @@ TINY_SETTINGS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[plan.Lab]:
-    """The test lab with all its hosts answering; LEASEHOLD_TEST_LAB names another one than "test".
+    """The test lab with all its hosts answering, one for each process of the run: LEASEHOLD_TEST_LAB names others.
 
     It is shared: a test leaves the hosts as it found them.
     """
-    the_lab = plan.lab(os.environ.get("LEASEHOLD_TEST_LAB", "test"))
+    names = os.environ.get("LEASEHOLD_TEST_LAB", "test,test2").split(",")
+    # pytest-xdist counts its processes gw0, gw1, ...
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    the_lab = plan.lab(names[number % len(names)])
     with socket.socket(socket.AF_UNIX) as turn:
         try:
             turn.bind(f"\0{the_lab.mark}-tests")  # goes with this process, however it ends
         except OSError:
-            pytest.fail(f"another test run is using lab {the_lab.name}; set LEASEHOLD_TEST_LAB=dev3, say")
+            pytest.fail(
+                f"another test run is using lab {the_lab.name}; set LEASEHOLD_TEST_LAB=dev3,dev4, say"
+            )
         lifecycle.up(the_lab.name, fresh=True)
         try:
             yield the_lab
