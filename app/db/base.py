@@ -7,6 +7,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -95,29 +96,45 @@ class Database:
 
     `reading()` sees one consistent snapshot and never waits. `writing()` commits at the end of its block, or rolls
     back on an exception; on SQLite it is BEGIN IMMEDIATE behind a lock on a file, so writers take turns from their
-    first statement on.
+    first statement on. No block of it stands in another.
     `writing(ledger=True)` also holds the ledger lock: at most one such block runs at a time on the whole site.
     """
 
     def __init__(self, url: str) -> None:
         self.engine = open_engine(url)
         self._turn = turn_file(self.engine)
-        self._reading = sessionmaker(self.engine, expire_on_commit=False)
-        self._writing = sessionmaker(self.engine.execution_options(writes=True), expire_on_commit=False)
+        self._thread = threading.Lock()
+        self._writer: Connection | None = None
+        self._session = sessionmaker(expire_on_commit=False)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        with self._reading() as session:
+        with self._session(bind=self.engine) as session:
             yield session
 
     @contextmanager
     def writing(self, *, ledger: bool = False) -> Iterator[Session]:
-        with turn(self._turn), self._writing.begin() as session:
+        with self._for_writing() as bind, self._session(bind=bind) as session, session.begin():
             if ledger and self.engine.dialect.name == "postgresql":
                 session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LEDGER_LOCK})
             yield session
 
+    @contextmanager
+    def _for_writing(self) -> Iterator[Engine | Connection]:
+        """On SQLite this process's turn among all and this thread's in it, and its one connection for writing: what a
+        connection has read of the file is forgotten as soon as another one writes, and would be read again."""
+        if self.engine.dialect.name != "sqlite":
+            yield self.engine
+            return
+        with self._thread, turn(self._turn):
+            if self._writer is None:
+                self._writer = self.engine.connect().execution_options(writes=True)
+            yield self._writer
+
     def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
         self.engine.dispose()
 
 
