@@ -60,7 +60,7 @@ docs: venv
 # Two processes, each with hosts of its own: the tests wait for guests more than they compute.
 test: setup venv format-check lint types imports docs ## everything, on SQLite and PostgreSQL, with the lab's hosts
 	@$(AS_ROOT) $(BIN)/pytest -o cache_dir=.cache/pytest-root --ignore=tests/machines \
-	  -n 2 --dist loadgroup --no-loadscope-reorder
+	  -n 2 --no-loadscope-reorder
 
 test-machines: setup venv ## the tests on machine hosts: 802.1Q, LVM, Xen on kernels that have them
 	@$(AS_ROOT) $(BIN)/pytest -o cache_dir=.cache/pytest-root tests/machines

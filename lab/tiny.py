@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import lzma
+import os
 import shutil
 import sys
 import tempfile
@@ -122,7 +123,7 @@ def image(kind: str) -> Path:
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".making-", dir=CACHE) as scratch:
             _build(kind, packages, Path(scratch)).rename(disk)
-    link, fresh = CACHE / f"{kind}.raw", CACHE / f".{kind}.new"
+    link, fresh = CACHE / f"{kind}.raw", CACHE / f".{kind}.{os.getpid()}"
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(disk.name)
     fresh.rename(link)

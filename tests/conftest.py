@@ -51,29 +51,14 @@ _numbers = itertools.count(1)
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort by folder, in the order of FIRST_TO_LAST, and what is marked slow behind the rest of its folder; a
-    folder not named there runs before the lab's.
-
-    Where several processes share the run (``pytest -n 2 --dist loadgroup``), a file's tests stay together; so do
-    all lives of tiny guests, which share the builder's cache, and all other tests of the lab's hosts.
-    """
-
-    def folder(item: pytest.Item) -> str:
-        return item.path.relative_to(ROOT / "tests").parts[0]
+    folder not named there runs before the lab's."""
 
     def place(item: pytest.Item) -> tuple[int, bool]:
-        order = FIRST_TO_LAST.index(folder(item)) if folder(item) in FIRST_TO_LAST else len(FIRST_TO_LAST) - 1
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        order = FIRST_TO_LAST.index(folder) if folder in FIRST_TO_LAST else len(FIRST_TO_LAST) - 1
         return order, item.get_closest_marker("slow") is not None
 
-    def group(item: pytest.Item) -> str:
-        if folder(item) != "site":
-            return str(item.path)
-        return (
-            "lives" if isinstance(item, pytest.Function) and "tiny_images" in item.fixturenames else "hosts"
-        )
-
     items.sort(key=place)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
 
 
 def migrate(url: str) -> None:

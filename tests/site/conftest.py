@@ -22,7 +22,6 @@ from app.db.project import Project
 from app.db.site import Host, HostRole
 from app.db.software import read_rolls
 from app.domain.roll import KINDS, resolve
-from app.settings import Settings
 from lab import lifecycle, plan, tiny
 from lab import site as sites
 from lab.plan import IMAGE_CACHE
@@ -37,7 +36,6 @@ TINY_ROLLS = Path(__file__).parents[1] / "data" / "rolls-tiny"
 # The tiny guests' site: short waits, so that a test spends its time on what it is about.
 TINY_SETTINGS: dict[str, dict[str, Any]] = {
     "": {"rolls_dir": str(TINY_ROLLS)},
-    "image": {"suite": "tiny"},
     "booking": {"lead_s": 0, "frontend_memory_mib": 384, "frontend_disk_gib": 3},
     "passes": {
         "lease_s": 20,
@@ -50,6 +48,12 @@ TINY_SETTINGS: dict[str, dict[str, Any]] = {
         "look_s": 0,
     },
 }
+
+
+def tiny_settings(lab: plan.Lab) -> dict[str, dict[str, Any]]:
+    """The settings of the lab's own site."""
+    # Nothing is fetched from there. An image's name depends on it: labs share the builder's cache.
+    return TINY_SETTINGS | {"image": {"suite": "tiny", "mirror": f"http://{lab.mark}.invalid"}}
 
 
 @pytest.fixture(scope="session")
@@ -77,13 +81,11 @@ def lab() -> Iterator[plan.Lab]:
 
 
 @pytest.fixture(scope="session")
-def tiny_images() -> Iterator[dict[str, Path]]:
+def tiny_images(lab: plan.Lab) -> Iterator[dict[str, Path]]:
     """The tiny guests' disks under the names that the planner gives their images; they lie in the cache."""
     rolls, disks = read_rolls(TINY_ROLLS), {}
     for kind in KINDS:
-        image = plan_image(
-            kind, resolve(rolls, {"base", kind, *life.ROLLS}), suite="tiny", mirror=Settings().image.mirror
-        )
+        image = plan_image(kind, resolve(rolls, {"base", kind, *life.ROLLS}), **tiny_settings(lab)["image"])
         disks[image.name] = tiny.image(kind)
     life.tiny_images(disks, IMAGE_CACHE)
     yield disks
@@ -96,7 +98,7 @@ def lab_site(lab: plan.Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """A site made by the real commands over the lab, its hosts added as an operator does: the model of all others."""
     folder = tmp_path_factory.mktemp("site")
     described = json.loads((lab.state / "lab.json").read_text())
-    made = sites.make(folder, described, settings=TINY_SETTINGS)
+    made = sites.make(folder, described, settings=tiny_settings(lab))
     sites.add_hosts(made, described)
     return made
 
@@ -105,7 +107,7 @@ def lab_site(lab: plan.Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
 def new_life(
     lab: plan.Lab, lab_site: Site, database_url: str, tmp_path: Path, tiny_images: dict[str, Path]
 ) -> Iterator[Callable[..., Life]]:
-    """``new_life(section={"key": value})`` makes the test's site with these settings beside TINY_SETTINGS.
+    """``new_life(section={"key": value})`` makes the test's site with these settings beside those of the lab's own.
 
     It has the projects, accounts, hosts and keys of `lab_site`. Hosts that a failed test left dirty are swept.
     """
@@ -114,9 +116,8 @@ def new_life(
 
     def make(**settings: dict[str, Any]) -> Life:
         described = json.loads((lab.state / "lab.json").read_text())
-        more = {
-            name: TINY_SETTINGS.get(name, {}) | settings.get(name, {}) for name in {*TINY_SETTINGS, *settings}
-        }
+        ours = tiny_settings(lab)
+        more = {name: ours.get(name, {}) | settings.get(name, {}) for name in {*ours, *settings}}
         text = sites.configuration(lab_site.folder, described, database_url, more)
         site = Site(tmp_path, lab_site.passwords)
         site.config.write_text(text)

@@ -30,7 +30,7 @@ ENDED_WITHIN_S = 180
 NODES = ("node1", "node2")
 REAL = {
     "": {"rolls_dir": ""},
-    "image": {"suite": Image().suite},
+    "image": {"suite": Image().suite, "mirror": Image().mirror},
     "booking": {"frontend_memory_mib": 768, "frontend_disk_gib": 4},
     "passes": {"lease_s": 60, "deadline_s": 45, "poll_s": 1},
 }
