@@ -71,11 +71,15 @@ class Booking:
 
 @dataclass(frozen=True)
 class Network:
-    """The network driver and the pools; `private` is the subnet inside every cluster."""
+    """The network driver and the pools; `private` is the subnet inside every cluster.
+
+    Of `first_id` to `last_id` those in `exclude_ids` are never given to a cluster: something else has them.
+    """
 
     driver: str = "vxlan"
     first_id: int = 1000
     last_id: int = 1999
+    exclude_ids: tuple[int, ...] = ()
     parent: str = "eth1"
     mtu: int = 1450
     private: str = "10.20.0.0/16"
@@ -238,7 +242,10 @@ def _convert(value: Any, wanted: Any, where: str) -> Any:
             if not isinstance(value, str):
                 raise ValueError
             return value
-        return tuple(value.split(",")) if isinstance(value, str) else tuple(str(item) for item in value)
+        items = value.split(",") if isinstance(value, str) else value
+        return tuple(
+            _convert(item, int, where) if get_args(wanted)[0] is int else str(item) for item in items
+        )
     except (KeyError, OverflowError, TypeError, ValueError):
         raise SiteError(
             f"{where} is {value!r}, which is not {getattr(wanted, '__name__', wanted)}."
@@ -275,6 +282,9 @@ def _check(settings: Settings) -> None:
         raise SiteError(f"network.driver is {net.driver!r}: choose vlan or vxlan.")
     if not 1 <= net.first_id <= net.last_id <= most:
         raise SiteError(f"network.first_id..last_id must lie within 1..{most} for {net.driver}.")
+    for number in net.exclude_ids:
+        if not net.first_id <= number <= net.last_id:
+            raise SiteError(f"network.exclude_ids: {number} does not lie within first_id..last_id.")
     _check_storage(settings.storage)
     try:
         private = ipaddress.IPv4Network(net.private)

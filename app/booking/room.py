@@ -287,7 +287,8 @@ def _some(roster: Sequence[tuple[int, str]], look: Mapping[str, int], name: str)
 def _pools(settings: Settings) -> dict[tuple[int | str, str], int]:
     net = settings.network
     first, last = (int(ipaddress.IPv4Address(end)) for end in (net.public_first, net.public_last))
-    numbers = {"network_id": net.last_id - net.first_id + 1, "public_address": last - first + 1}
+    network_ids = net.last_id - net.first_id + 1 - len(set(net.exclude_ids))
+    numbers = {"network_id": network_ids, "public_address": last - first + 1}
     seats = {SEAT + seats.roll: seats.number for seats in settings.booking.seats}
     return {
         (SITE, resource): amount

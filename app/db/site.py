@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -200,9 +200,16 @@ def maintenance_ahead(session: Session, now: datetime) -> Sequence[tuple[Mainten
 
 
 def assign(
-    session: Session, kind: str, reservation_id: int, purpose: str, first: int, last: int
+    session: Session,
+    kind: str,
+    reservation_id: int,
+    purpose: str,
+    first: int,
+    last: int,
+    exclude: Iterable[int] = (),
 ) -> int | None:
-    """The number of the pool [first, last] for this purpose: the one held already, else the lowest free one.
+    """The number of the pool [first, last] without `exclude` for this purpose: the one held already, else the lowest
+    free one.
 
     None when all are taken. Call it under the ledger lock; the unique constraints have the last word.
     """
@@ -212,11 +219,8 @@ def assign(
     held = session.scalar(mine)
     if held is not None:
         return held
-    taken = set(
-        session.scalars(
-            select(Assignment.value).where(Assignment.kind == kind, Assignment.value.between(first, last))
-        )
-    )
+    there = select(Assignment.value).where(Assignment.kind == kind, Assignment.value.between(first, last))
+    taken = {*exclude, *session.scalars(there)}
     value = next((value for value in range(first, last + 1) if value not in taken), None)
     if value is not None:
         session.add(Assignment(kind=kind, value=value, reservation_id=reservation_id, purpose=purpose))

@@ -204,6 +204,12 @@ def test_with_no_number_free_it_waits_and_says_so(database: Database, booked: in
         assert (row.state, row.why) == ("approved", "Waits for a free network ID.")
 
 
+def test_a_number_that_something_else_has_is_left_out(database: Database, booked: int) -> None:
+    go(database, Settings(network=Network(first_id=1000, last_id=1001, exclude_ids=(1000,))))
+    with database.reading() as session:
+        assert site.assignments(session, booked)["network_id", "private"] == 1001
+
+
 def test_what_cannot_go_on_is_left_alone_for_a_while(
     database: Database, database_url: str, booked: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

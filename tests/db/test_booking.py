@@ -19,7 +19,7 @@ from app.db.ledger import Allocation
 from app.db.reservation import Reservation
 from app.domain.errors import Conflict, InvalidRequest, NoRoom, NotAllowed, NotFound
 from app.domain.slot import Slot
-from app.settings import Booking, Settings
+from app.settings import Booking, Network, Settings
 from tests.factories import NOW, book, make_account, make_host, make_site
 
 HOUR = timedelta(hours=1)
@@ -81,6 +81,16 @@ def test_slots_that_touch_share_the_room(database: Database) -> None:
     with pytest.raises(NoRoom):
         book(database, account, name="second", start=NOW + HOUR / 2, end=NOW + 2 * HOUR, **whole)
     book(database, account, name="second", start=NOW + HOUR, end=NOW + 2 * HOUR, **whole)
+
+
+def test_numbers_that_something_else_has_are_no_room(database: Database) -> None:
+    make_site(database)
+    account = make_account(database)
+    settings = Settings(network=Network(first_id=1000, last_id=1001, exclude_ids=(1000,)))
+    book(database, account, name="first", node_count=1, settings=settings)
+    with pytest.raises(NoRoom) as caught:
+        book(database, account, name="second", node_count=1, settings=settings)
+    assert any("network" in reason for reason in caught.value.reasons), caught.value.reasons
 
 
 def test_a_second_and_a_year_over_a_leap_day_lie_side_by_side(database: Database) -> None:

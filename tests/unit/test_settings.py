@@ -37,6 +37,14 @@ def test_drivers_that_do_not_go_together_are_said(storage: dict[str, str], says:
         load(environ={f"LEASEHOLD_STORAGE__{key}": value for key, value in storage.items()})
 
 
+def test_numbers_that_something_else_has_are_left_out_of_the_range() -> None:
+    assert load(environ={"LEASEHOLD_NETWORK__EXCLUDE_IDS": "1013,1500"}).network.exclude_ids == (1013, 1500)
+    with pytest.raises(SiteError, match="exclude_ids: 2000 does not lie within"):
+        load(environ={"LEASEHOLD_NETWORK__EXCLUDE_IDS": "1000,2000"})
+    with pytest.raises(SiteError, match="exclude_ids is 'none'"):
+        load(environ={"LEASEHOLD_NETWORK__EXCLUDE_IDS": "none"})
+
+
 def test_guests_of_xen_want_the_logins_of_their_host() -> None:
     with pytest.raises(SiteError, match='hypervisor is "xen"'):
         load(environ={"LEASEHOLD__HYPERVISOR": "xen"})

@@ -182,7 +182,8 @@ def _lay_out(session: Session, settings: Settings, lay_out: LayOut, row: Reserva
     """Take the numbers that the cluster needs, or those it has already, and lay it out; None when one is missing."""
     net = settings.network
     first, last = (int(ipaddress.IPv4Address(end)) for end in (net.public_first, net.public_last))
-    network_id = site.assign(session, "network_id", row.id, "private", net.first_id, net.last_id)
+    pool = (net.first_id, net.last_id, net.exclude_ids)
+    network_id = site.assign(session, "network_id", row.id, "private", *pool)
     address = site.assign(session, "public_address", row.id, "frontend", first, last)
     if network_id is None or address is None:
         row.why = "Waits for a free " + ("network ID." if network_id is None else "public address.")

@@ -92,5 +92,5 @@ def _check_parent(args: Args, seen: Seen) -> None:
     raise Refused(
         "not_ours",
         f"VLAN {add.vid} is on {add.parent} already, as link {rival.name} without our mark: it was left alone; "
-        "take the number out of the site's range, or remove the link by hand",
+        "put the number into network.exclude_ids, or remove the link by hand",
     )
