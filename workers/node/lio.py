@@ -129,7 +129,8 @@ def _library() -> Iterator[Any]:
             warnings.simplefilter("ignore")
             import rtslib_fb as rtslib
 
-            rtslib.RTSRoot()
+            # It remembers which backstores there are; a helper that is kept would not see what others made since.
+            rtslib.RTSRoot().invalidate_caches()
     except ImportError:
         raise Refused(
             "tool_missing", "rtslib is not installed on this host: install the Debian package targetcli-fb"
