@@ -20,6 +20,8 @@ from app.domain.errors import SiteError
 from app.domain.roll import Seats
 
 DEFAULT_FILE = "/etc/leasehold/leasehold.toml"
+# Names that the kernel's target takes with a colon and a name of ours after them (normalize_wwn in rtslib 2.1.75).
+LIO_BASE = re.compile(r"iqn\.[0-9]{4}-(0[1-9]|1[0-2])(\.[a-z0-9]+(-+[a-z0-9]+)*){2,}")
 
 
 @dataclass(frozen=True)
@@ -330,6 +332,11 @@ def _check_storage(storage: Storage) -> None:
             raise SiteError(f"storage.{name} is {getattr(storage, name)!r}: choose {' or '.join(allowed)}.")
     if storage.export == "lio" and (storage.volume, storage.attach) != ("lvm", "open_iscsi"):
         raise SiteError('storage.export "lio" goes with volume "lvm" and attach "open_iscsi".')
+    if storage.export == "lio" and not LIO_BASE.fullmatch(storage.iqn_base):
+        raise SiteError(
+            "storage.iqn_base: the kernel's target wants iqn., year-month and a domain of two parts or more backwards,"
+            " all in lower case, like iqn.2026-11.org.example."
+        )
     for name in ("volume_group", "thin_pool"):
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", getattr(storage, name)):
             raise SiteError(f"storage.{name} must be a name of letters, digits, _ . and -.")

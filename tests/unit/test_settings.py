@@ -9,6 +9,8 @@ import pytest
 from app.domain.errors import SiteError
 from app.settings import load
 
+LIO = {"EXPORT": "lio", "VOLUME": "lvm", "ATTACH": "open_iscsi"}
+
 
 def test_the_environment_overrides_keys_of_sections_and_at_the_top() -> None:
     environment = {"LEASEHOLD_WEB__SESSION_HOURS": "8", "LEASEHOLD__SITE": "Elsewhere", "LEASEHOLD_GATE": "x"}
@@ -24,6 +26,9 @@ def test_the_environment_overrides_keys_of_sections_and_at_the_top() -> None:
         ({"EXPORT": "lio", "VOLUME": "lvm"}, 'goes with volume "lvm" and attach "open_iscsi"'),
         ({"ATTACH": "nbd"}, "choose qemu or open_iscsi"),
         ({"WIPE": "shred"}, "choose discard or zero or none"),
+        (LIO | {"IQN_BASE": "iqn.2026-11.lab"}, "storage.iqn_base: the kernel's target wants"),
+        (LIO | {"IQN_BASE": "iqn.2026-13.org.example"}, "storage.iqn_base: the kernel's target wants"),
+        (LIO | {"IQN_BASE": "iqn.2026-11.org.Example:x"}, "storage.iqn_base: the kernel's target wants"),
         ({"VOLUME_GROUP": "-f"}, "storage.volume_group must be a name"),
         ({"FULL_PERCENT": "101"}, "storage.full_percent must lie in 1..100"),
         ({"WAIT_S": "0"}, "storage.wait_s must lie in"),

@@ -18,7 +18,7 @@ from app.db.software import rolls_of
 from app.domain.errors import SiteError
 from app.domain.roll import resolve
 from app.settings import Settings
-from workers.engine import secrets
+from workers.engine import drivers, secrets
 from workers.engine.advance import Laid
 from workers.plan.image import Image, plan_image
 from workers.plan.layout import Cluster, Guest, HostFacts, lay_out
@@ -142,8 +142,10 @@ class Blueprint:
 
 def _facts(host: Host, settings: Settings) -> HostFacts:
     initiator = str(host.facts.get("initiator") or "")
-    if settings.storage.export == "lio" and not initiator and host.role_names & {"gateway", "compute"}:
-        raise SiteError(f"{host.name} has told no initiator name: run `leasehold host check {host.name}`.")
+    if settings.storage.export == "lio" and host.role_names & set(drivers.GUEST_HOSTS):
+        wrong = drivers.initiator(settings, host.facts)
+        if wrong:
+            raise SiteError(f"{host.name}: {wrong[0]}; then run `leasehold host check {host.name}`.")
     virt_type = host.facts.get("virt_type") or "qemu"
     return HostFacts(host.name, host.id, host.data_address, virt_type, settings.host_dir, initiator)
 

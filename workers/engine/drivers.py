@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.settings import Settings
+from workers.node import names
 
 Facts = Mapping[str, Any]
 # The programs of roles and drivers: name in the helper's facts -> Debian packages that bring it.
@@ -25,6 +26,7 @@ PACKAGES = {
     "fai-diskimage": "fai-server fai-setup-storage",
 }
 GUEST_HOSTS = ("gateway", "compute")
+INITIATOR = "/etc/iscsi/initiatorname.iscsi"
 
 
 def _nothing(settings: Settings, facts: Facts) -> list[str]:
@@ -48,10 +50,18 @@ def _pool(settings: Settings, facts: Facts) -> list[str]:
     return [str(pool["error"])]
 
 
-def _initiator(settings: Settings, facts: Facts) -> list[str]:
-    if facts.get("initiator"):
+def initiator(settings: Settings, facts: Facts) -> list[str]:
+    """What is wrong with the name by which the host logs in to targets; the kernel's target does not take every one."""
+    name = str(facts.get("initiator") or "")
+    if not name:
+        return [f"{INITIATOR} holds no initiator name: apt install open-iscsi writes one"]
+    if settings.storage.export != "lio" or names.is_initiator(name):
         return []
-    return ["/etc/iscsi/initiatorname.iscsi holds no initiator name: apt install open-iscsi writes one"]
+    return [
+        f"{INITIATOR} holds {names.show(name)}, which the kernel's target does not take: put in InitiatorName= with"
+        " iqn., year-month, a domain of two parts or more backwards, a colon and a name of the host's own, all in lower"
+        " case, like iqn.2026-11.org.example:c1 (or eui. or naa. and 16 hexadecimal digits), and restart open-iscsi"
+    ]
 
 
 def _qemu(settings: Settings, facts: Facts) -> list[str]:
@@ -117,7 +127,7 @@ DRIVERS = (
     Driver("portal", "own network", GUEST_HOSTS, ("nft",), ("nf_tables",)),
     Driver("portal", "own network", ("storage",), ("nft",), ("8021q", "nf_tables"), _parent),
     Driver("attach", "qemu", GUEST_HOSTS),
-    Driver("attach", "open_iscsi", GUEST_HOSTS, ("iscsiadm",), ("iscsi_tcp",), _initiator),
+    Driver("attach", "open_iscsi", GUEST_HOSTS, ("iscsiadm",), ("iscsi_tcp",), initiator),
 )
 
 

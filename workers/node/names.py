@@ -21,12 +21,17 @@ _KEY = r"[1-9][0-9]{0,8}"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _IMAGE = re.compile(r"[a-z][a-z0-9]{0,20}-[0-9a-f]{12}")
 _IQN_PREFIX = r"iqn\.[0-9]{4}-[0-9]{2}\.[a-z0-9]+(?:[.-][a-z0-9]+)*:"
-_INITIATOR = re.compile(_IQN_PREFIX + r"[a-z0-9](?:[a-z0-9.:-]{0,126}[a-z0-9])?")
+_INITIATOR = re.compile(
+    # A month, and the domain that somebody had in it, backwards and of two parts at the least; then what they like.
+    r"iqn\.[0-9]{4}-(?:0[1-9]|1[0-2])(?:\.[a-z0-9]+(?:-+[a-z0-9]+)*){2,}(?::[a-z0-9](?:[a-z0-9.:-]{0,126}[a-z0-9])?)?"
+    r"|eui\.[0-9a-f]{16}|naa\.[125][0-9a-f]{15}"
+)
 _LINK = re.compile(r"[a-z][a-z0-9._-]{0,14}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _EDITION = re.compile(r"[0-9a-f]{8}")
 _PASSWORD = re.compile(r"[A-Za-z0-9+/=._-]{12,128}")
 _EVENT = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+MAX_ISCSI_NAME = 223
 MAX_LINK = 15  # IFNAMSIZ of the kernel, less its NUL
 
 
@@ -79,15 +84,25 @@ def alias_for(value: str, key: str) -> str:
 def target(value: str, remit: Remit) -> str:
     """`value` if it is an iSCSI name that ends in a marked name."""
     prefix, colon, name = value.partition(":")
-    if len(value) > 223 or not colon or not re.fullmatch(_IQN_PREFIX, prefix + colon):
+    if len(value) > MAX_ISCSI_NAME or not colon or not re.fullmatch(_IQN_PREFIX, prefix + colon):
         raise bad(f"target must be a name like iqn.2026-11.org.example:{remit.mark}7-root, not {show(value)}")
     marked(name, remit, "the target's name")
     return value
 
 
+def is_initiator(value: str) -> bool:
+    """Whether it is an initiator's iSCSI name (RFC 7143, 4.2.7) that the kernel's target takes and keeps as it is: its
+    library refuses some (normalize_wwn in rtslib 2.1.75), and writes others anew in lower case."""
+    return len(value) <= MAX_ISCSI_NAME and _INITIATOR.fullmatch(value) is not None
+
+
 def initiator(value: str) -> str:
-    """`value` if it is an initiator's iSCSI name (IQN), which is the host's own and carries no mark."""
-    return _match(_INITIATOR, value, "initiator", "iqn.1993-08.org.debian:01:7c1f0f2b8a11")
+    """`value` if it is an initiator's name, see is_initiator; it is the host's own and carries no mark."""
+    if not is_initiator(value):
+        raise bad(
+            f"initiator must be of the form of iqn.1993-08.org.debian:01:7c1f0f2b8a11, not {show(value)}"
+        )
+    return value
 
 
 def image(value: str) -> str:

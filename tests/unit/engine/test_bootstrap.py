@@ -130,6 +130,12 @@ def test_what_a_host_lacks_to_run_guests_under_xen_is_said(change, says):
         ),
         ("compute", {"modules": {**MODULES, "iscsi_tcp": False}}, "attach open_iscsi: the kernel"),
         ("compute", {"initiator": None}, "holds no initiator name"),
+        (
+            "compute",
+            {"initiator": "iqn.2026-11.lab:c1"},
+            "'iqn.2026-11.lab:c1', which the kernel's target does",
+        ),
+        ("gateway", {"initiator": "iqn.2026-11.org.Example:GW1"}, "all in lower case"),
         ("gateway", {"links": []}, "network vlan: there is no link eth1"),
         ("gateway", {"modules": {}}, "no module 8021q"),
         ("storage", {"links": []}, "portal own network: there is no link eth1"),

@@ -125,8 +125,46 @@ def test_a_refused_secret_is_not_shown(secret):
     assert not secret or secret not in refused.value.error.message
 
 
+# What rtslib 2.1.75 (normalize_wwn) says of names as an ACL's: it takes those, and keeps them as they are.
+@pytest.mark.parametrize(
+    "name",
+    [
+        "iqn.1993-08.org.debian:01:7c1f0f2b8a11",
+        "iqn.2026-11.org.leasehold.lab:x1",
+        "iqn.2026-11.org.example",
+        "eui.0014050000000001",
+        "naa.5001405abcdef012",
+    ],
+)
+def test_an_initiator_s_name_is_what_the_kernel_s_target_takes(name):
+    assert names.initiator(name) == name
+
+
+# It refuses the first ones; of the others it keeps another name, or they are against RFC 7143.
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "c1", "iqn.2026-11.lab:x1", "iqn.26-11.org.example:x1", "iqn.2026-23.org.example:x1"),
+        *("iqn.2026-11.org.example:x_1", "iqn.2026-11.org.example:x 1", "eui.001405", "naa.7001405abcdef012"),
+        *("IQN.2026-11.org.example:x1", "iqn.2026-11.org.Example:x1", "naa.5001405ABCDEF012"),
+        *("5001405abcdef012", "eui.00:14:05:00:00:00:00:01", "iqn.2026-13.org.example:x1"),
+        *("iqn.2026-11.org..example:x1", "iqn.2026-11.org.example:", "iqn.2026-11.org.example:x1\n"),
+        "iqn.2026-11.org.example:" + "x" * 200,
+    ],
+)
+def test_any_other_initiator_s_name_is_refused(name):
+    assert not names.is_initiator(name)
+    with pytest.raises(Refused, match="initiator must be"):
+        names.initiator(name)
+
+
 def test_a_target_ends_in_a_name_of_ours():
     assert names.target("iqn.2026-11.org.leasehold:lh7-a", REMIT)
-    for target in ("iqn.2026-11.org.leasehold:a", "lh7-a", "iqn.x:lh7-a", "iqn.2026-11.org.leasehold:xy7-a"):
+    for target in (
+        "iqn.2026-11.org.leasehold:a",
+        "lh7-a",
+        "iqn.x:lh7-a",
+        "iqn.2026-11.org.leasehold:xy7-a",
+    ):
         with pytest.raises(Refused):
             names.target(target, REMIT)

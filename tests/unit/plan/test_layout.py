@@ -87,7 +87,7 @@ def laid_out(tmp_path: Path) -> LaidOut:
         row: Reservation | None = None,
         st1: tuple[str, ...] = ("builder",),
         storage: Storage | None = None,
-        initiators: bool = True,
+        initiator: str | None = "iqn.1993-08.org.debian:01:{}",
         hypervisor: str = "libvirt",
         **over: Any,
     ) -> list[Row]:
@@ -102,9 +102,9 @@ def laid_out(tmp_path: Path) -> LaidOut:
         )
         address = int(IPv4Address("198.19.0.101"))
         there = hosts(*st1)
-        if initiators:
+        if initiator:
             for host in there.values():
-                host.facts = {**host.facts, "initiator": f"iqn.1993-08.org.debian:01:{host.name}"}
+                host.facts = {**host.facts, "initiator": initiator.format(host.name)}
         return list(Blueprint(settings).lay_out(row or reservation(), there, 1000, address).rows)
 
     return plan
@@ -277,8 +277,16 @@ def test_guests_of_the_null_hypervisor_have_the_disks_that_their_host_attaches(l
 
 
 def test_a_host_that_told_no_initiator_is_said_before_anything_is_made(laid_out: LaidOut) -> None:
-    with pytest.raises(SiteError, match="gw1 has told no initiator name"):
-        laid_out(storage=KERNEL, initiators=False)
+    with pytest.raises(SiteError, match=r"gw1: .* holds no initiator name"):
+        laid_out(storage=KERNEL, initiator=None)
+
+
+def test_an_initiator_s_name_that_the_target_would_refuse_is_said_before_anything_is_made(
+    laid_out: LaidOut,
+) -> None:
+    with pytest.raises(SiteError, match=r"gw1: .* holds 'iqn.2026-11.lab:gw1', which .* does not take"):
+        laid_out(storage=KERNEL, initiator="iqn.2026-11.lab:{}")
+    assert laid_out(initiator="iqn.2026-11.lab:{}"), "tgt goes by addresses"
 
 
 def test_workers_and_master_are_told_from_one_source(laid_out: LaidOut) -> None:
