@@ -17,7 +17,7 @@ from app.db.account import Account
 from app.db.base import Database
 from app.db.reservation import ClusterUser, Node, NodeGroup, Reservation
 from app.domain.approval import AutoApprove, rule_for
-from app.domain.errors import InvalidRequest, NoRoom
+from app.domain.errors import Conflict, InvalidRequest, NoRoom
 from app.domain.placement import Placement
 from app.domain.quota import Holding
 from app.domain.request import Request, validate
@@ -28,6 +28,7 @@ from app.settings import Settings
 
 # Cluster users get uids from here on: above what Debian gives to accounts made by hand on a fresh system.
 FIRST_UID = 2001
+NEW_KEY = "Take a new key for a new request."
 # Made once: making them costs half as much as running them.
 INSERT = insert(Reservation).returning(Reservation.id)
 INSERT_GROUPS = insert(NodeGroup).returning(NodeGroup.id, sort_by_parameter_order=True)
@@ -66,7 +67,8 @@ def request(
     One transaction under the ledger lock. InvalidRequest names the fields to mend; NoRoom says what is short, who is
     in the way, and what would fit. In both cases nothing is written. A `key` names the
     request: sent again, it answers with the reservation that was made the first time. It has 64 hexadecimal digits;
-    the first half is its name, the second is made of what was asked: InvalidRequest where only the first is the same.
+    the first half is its name, the second is made of what was asked: InvalidRequest where only the first is the same,
+    Conflict where a series was made under it.
     """
     if key is not None:
         with database.reading() as session:
@@ -84,13 +86,21 @@ def request(
         ) from why
 
 
-def made_before(session: Session, account: Account, key: str) -> int | None:
-    """The reservation the account made under this key; InvalidRequest where the key named another request."""
+def made_before(session: Session, account: Account, key: str, *, is_series: bool = False) -> int | None:
+    """The reservation, or the series, that the account made under this key.
+
+    Conflict where the key named a request of the other kind, InvalidRequest where it named another one of this kind.
+    """
     made = reservation.made_under(session, account.id, key[: len(key) // 2])
-    if made is not None and made[1] != key:
-        message = "This key was sent with another request before. Take a new key for a new request."
-        raise InvalidRequest({"Idempotency-Key": message})
-    return made[0] if made else None
+    if made is None:
+        return None
+    reservation_id, series_id, whole = made
+    if is_series != (series_id is not None):
+        kind = "a single cluster" if is_series else "a series"
+        raise Conflict(f"This key was sent with a request for {kind} before. {NEW_KEY}")
+    if whole != key:
+        raise InvalidRequest({"Idempotency-Key": f"This key was sent with another request before. {NEW_KEY}"})
+    return series_id if is_series else reservation_id
 
 
 def _book(

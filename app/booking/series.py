@@ -11,7 +11,6 @@ from typing import Any
 
 from app.booking import availability, decide
 from app.booking.request import Placed, check_hosts, made_before, place, write
-from app.db import reservation
 from app.db import series as db
 from app.db.account import Account
 from app.db.base import Database
@@ -58,14 +57,15 @@ def book(
     not fit in some slot: NoRoom with nothing written, a reason for each such slot and what would fit instead; or, where
     `again` says skip, that slot is left out and kept with its reasons and the nearest alternative, but NoRoom if no
     slot has room.
-    InvalidRequest names the fields to mend. A `key` sent again answers with the series that was made the first time.
+    InvalidRequest names the fields to mend. A `key` sent again answers with the series that was made the first time;
+    Conflict where a single reservation was made under it.
     """
     limits = availability.limits(settings)
     if key is not None:
         with database.reading() as session:
-            made = made_before(session, account, key)
-            if made is not None and (found := db.of_reservation(session, made)) is not None:
-                return found
+            made = made_before(session, account, key, is_series=True)
+        if made is not None:
+            return made
     repeat = recurrence.validate(again)
     first = validate(raw, now=now, rolls=rolls, appliances=appliances, limits=limits)
     check_hosts(database, account, raw, first.shape)
@@ -111,8 +111,8 @@ def _book(
     refused: list[Refusal] = []
     with database.writing(ledger=True) as session:
         # Looked for again under the lock: the first of two sent at once may have been written meanwhile.
-        if key is not None and (made := made_before(session, account, key)) is not None:
-            return db.of_reservation(session, made) or 0, []
+        if key is not None and (made := made_before(session, account, key, is_series=True)) is not None:
+            return made, []
         series = Series(
             name=name, every_days=repeat.days, time_zone=repeat.zone.key, asked_at=now, skipped=[]
         )
@@ -186,16 +186,15 @@ def _fits(
     return True
 
 
-def cancel_ahead(database: Database, account: Account, reservation_id: int, *, now: datetime) -> int:
-    """Cancel what is ahead of the series that this reservation belongs to; how many were cancelled.
+def cancel_ahead(database: Database, account: Account, series_id: int, *, now: datetime) -> int:
+    """Cancel what is ahead of the series; how many were cancelled.
 
-    Those that have begun and those that `account` may not cancel stay.
+    Those that have begun and those that `account` may not cancel stay. NotFound where it sees none of it.
     """
     with database.writing(ledger=True) as session:
-        row = reservation.get(session, account, reservation_id)
-        if row is None or row.series_id is None:
-            raise NotFound("There is no such series.")
-        rows = db.ahead(session, account, row.series_id, now)
+        if db.get(session, account, series_id) is None:
+            raise NotFound("There is no such series, or it is not yours to see.")
+        rows = db.ahead(session, account, series_id, now)
         mine = [one for one in rows if decide.may_cancel(account, one)]
         for one in mine:
             decide.call_off(session, account, one, now)

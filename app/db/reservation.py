@@ -316,13 +316,15 @@ def live_of(
     return [(start, end, count) for start, end, count in session.execute(query)]
 
 
-def made_under(session: Session, owner_id: int, key_name: str) -> tuple[int, str] | None:
-    """The reservation this account made under a key that begins with `key_name`, and the whole key."""
+def made_under(session: Session, owner_id: int, key_name: str) -> tuple[int, int | None, str] | None:
+    """The reservation this account made under a key that begins with `key_name`: its id, its series, and the whole
+    key."""
     r = Reservation
     # Digits and letters up to f follow: so an index answers on both databases.
     named = (r.request_key >= key_name, r.request_key < f"{key_name}g")
-    found = session.execute(select(r.id, r.request_key).where(r.owner_id == owner_id, *named)).first()
-    return (found[0], str(found[1])) if found else None
+    query = select(r.id, r.series_id, r.request_key).where(r.owner_id == owner_id, *named)
+    found = session.execute(query).first()
+    return (found[0], found[1], str(found[2])) if found else None
 
 
 def named(session: Session, ids: Collection[int]) -> Sequence[Reservation]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, String, select
+from sqlalchemy import JSON, CheckConstraint, String
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.db.account import Account
@@ -46,8 +46,3 @@ def ahead(session: Session, account: Account, series_id: int, now: datetime) -> 
         r.series_id == series_id, r.start_at > now, r.state.in_(LIVE), r.cancel_requested_at.is_(None)
     )
     return session.scalars(query.order_by(r.start_at)).all()
-
-
-def of_reservation(session: Session, reservation_id: int) -> int | None:
-    """The series that a reservation belongs to."""
-    return session.scalar(select(Reservation.series_id).where(Reservation.id == reservation_id))

@@ -15,7 +15,7 @@ from flask.typing import ResponseReturnValue
 from app.booking import availability, series
 from app.booking import request as booking
 from app.booking.outlook import Outlook, outlook
-from app.domain.errors import InvalidRequest, NoRoom
+from app.domain.errors import Conflict, InvalidRequest, NoRoom
 from app.domain.refusal import Alternative
 from app.domain.request import validate, validate_size
 from app.domain.roll import Software
@@ -28,6 +28,10 @@ from app.web.new_form import NewReservation
 FIRST_LENGTH = timedelta(hours=4)
 # What a link to the form may fill in, besides the groups.
 PREFILLED = ("name", "start", "end", "home_gib")
+SENT_BEFORE = (
+    "This form was sent before, and something else was booked by it: look into the list of your reservations."
+    " Send it again to book this as well."
+)
 
 
 def ask() -> ResponseReturnValue:
@@ -52,6 +56,10 @@ def ask() -> ResponseReturnValue:
         return _page(form, software, wrong=why.fields), 422
     except NoRoom as why:
         return _page(form, software, no_room=why), 409
+    except Conflict:
+        # Sent once more, the page that is shown now is a request of its own.
+        form.token.data = secrets.token_urlsafe(16)
+        return _page(form, software, wrong={"name": SENT_BEFORE}), 409
     return redirect(made, 303)
 
 

@@ -29,10 +29,7 @@ def show(series_id: int) -> ResponseReturnValue:
 
 def cancel(series_id: int) -> ResponseReturnValue:
     """Call off all of it that has not begun."""
-    found = db.get(visit.reading(), visit.me(), series_id)
-    if found is None:
-        raise NotFound("There is no such series, or it is not yours to see.")
-    count = series.cancel_ahead(visit.site().database, visit.me(), found[1][0].id, now=visit.now())
+    count = series.cancel_ahead(visit.site().database, visit.me(), series_id, now=visit.now())
     flash(f"{count} reservation{'s' if count != 1 else ''} cancelled.")
     return redirect(url_for("series.show", series_id=series_id), 303)
 

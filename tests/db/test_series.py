@@ -11,18 +11,20 @@ import pytest
 from sqlalchemy import func, select
 
 from app.booking import decide, series
+from app.booking.request import request
 from app.db import series as db
 from app.db.account import Account
 from app.db.base import Base, Database
 from app.db.ledger import Allocation
 from app.db.reservation import Reservation
 from app.db.series import Series
-from app.domain.errors import InvalidRequest, NoRoom, NotFound
+from app.domain.errors import Conflict, InvalidRequest, NoRoom, NotFound
 from app.domain.slot import Slot
 from app.settings import Booking, Settings
 from tests.factories import NOW, ROLLS, book, make_account, make_site, wish
 
 HOUR, WEEK = timedelta(hours=1), timedelta(days=7)
+KEY = "0123456789abcdef" * 4
 LARGE: dict[str, Any] = {"node_count": 2, "memory_mib": 16_000}
 
 
@@ -138,9 +140,20 @@ def test_bad_input_is_named_and_changes_nothing(
 def test_the_same_request_sent_twice_makes_one_series(database: Database) -> None:
     make_site(database)
     account = make_account(database)
-    key = "0123456789abcdef" * 4
-    assert repeat(database, account, key=key) == repeat(database, account, key=key)
+    assert repeat(database, account, key=KEY) == repeat(database, account, key=KEY)
     assert count(database, Reservation) == 3
+
+
+def test_a_key_names_a_series_or_a_single_reservation_and_not_both(database: Database) -> None:
+    make_site(database)
+    alice, bob = make_account(database), make_account(database, "bob")
+    repeat(database, alice, key=KEY)
+    with pytest.raises(Conflict, match="with a request for a series before"):
+        request(database, Settings(), alice, wish(name="single"), rolls=ROLLS, now=NOW, key=KEY)
+    request(database, Settings(), bob, wish(name="bobs"), rolls=ROLLS, now=NOW, key=KEY)
+    with pytest.raises(Conflict, match="with a request for a single cluster before"):
+        repeat(database, bob, name="term", key=KEY)
+    assert (count(database, Reservation), count(database, Series)) == (4, 1)
 
 
 def test_what_is_ahead_is_cancelled_and_what_has_begun_stays(database: Database) -> None:
@@ -154,10 +167,10 @@ def test_what_is_ahead_is_cancelled_and_what_has_begun_stays(database: Database)
     decide.approve(database, Settings(), provider, ids[0], 1, now=NOW)
     later = NOW + 1.5 * HOUR
     with pytest.raises(NotFound):
-        series.cancel_ahead(database, make_account(database, "bob"), ids[0], now=later)
+        series.cancel_ahead(database, make_account(database, "bob"), number, now=later)
     decide.cancel(database, account, ids[1], now=later)
-    assert series.cancel_ahead(database, account, ids[0], now=later) == 1
-    assert series.cancel_ahead(database, account, ids[0], now=later) == 0
+    assert series.cancel_ahead(database, account, number, now=later) == 1
+    assert series.cancel_ahead(database, account, number, now=later) == 0
     with database.reading() as session:
         rows = [session.get_one(Reservation, one) for one in ids]
     assert [one.cancel_requested_at for one in rows] == [None, later, later]

@@ -8,11 +8,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from app.db.reservation import Reservation
+from tests.browse import form_fields
 from tests.factories import book_now
 from tests.web.conftest import Site
 from tests.web.test_availability import offered_forms
 from tests.web.test_new import count, errors, filled
+from tests.web.test_new_groups import NEW, opened, send
 from tests.web.test_reservation import text
 
 START = (datetime.now(UTC) + timedelta(days=1)).replace(hour=9, minute=0, second=0, microsecond=0)
@@ -69,6 +73,22 @@ def test_a_refused_series_is_booked_without_the_slots_that_have_no_room_with_one
     fewer = offered_forms(refused.text)["Fewer"]
     booked = visitor.session.post(f"{site.base}/reservations/new", data=fewer, timeout=30)
     assert "2 booked, 1 left out for want of room." in text(booked.text)
+
+
+def test_a_form_that_booked_something_else_says_so_and_can_be_sent_again(sqlite_site: Site):
+    sent = opened(sqlite_site, "anna", **weekly())
+    send(sqlite_site, "anna", sent)
+    with sqlite_site.database.writing() as session:
+        # As if a single cluster had been asked for under this very form.
+        session.execute(update(Reservation).values(series_id=None, name=Reservation.name + "-x"))
+    refused = send(sqlite_site, "anna", sent)
+    assert (refused.status_code, list(errors(refused.text))) == (409, ["name"])
+    assert "This form was sent before" in errors(refused.text)["name"]
+    shown = form_fields(refused.text, NEW)
+    assert shown["times"] == ["3"]
+    again = send(sqlite_site, "anna", shown | {"do": "ask"})
+    assert "3 booked." in text(again.text)
+    assert count(sqlite_site) == 6
 
 
 @pytest.mark.parametrize(
