@@ -54,6 +54,7 @@ SUMMARY = thing(
 )
 FULL = thing(
     **SUMMARY["properties"],
+    series_id=maybe(WHOLE),
     summary=TEXT,
     home_gib=WHOLE,
     rolls=many(TEXT),
@@ -78,6 +79,49 @@ SCHEMAS: Mapping[str, Schema] = {
     "Reservations": thing(
         reservations=many(ref("Summary")),
         next={"type": ["string", "null"], "description": "Where the rest is; null: this was the last page."},
+    ),
+    "Series": thing(
+        id=WHOLE,
+        name=TEXT,
+        every=TEXT,
+        zone=TEXT,
+        requested_at=TIME,
+        slots=many(
+            thing(
+                name=TEXT,
+                start=TIME,
+                end=TIME,
+                reservation={
+                    **maybe(ref("Summary")),
+                    "description": "null: it was left out; `reasons` tell why.",
+                },
+                reasons=many(TEXT),
+                nearest=maybe(
+                    thing(kind=TEXT, start=TIME, end=TIME, node_count=WHOLE)
+                    | {"description": "What fitted then in its place."}
+                ),
+            )
+        ),
+    ),
+    "Outlook": thing(
+        fits={**YES, "description": "Whether anything would be booked."},
+        slots=many(
+            thing(
+                start=TIME,
+                end=TIME,
+                node_count={**maybe(WHOLE), "description": "What would be granted; null: it has no room."},
+                reasons=many(TEXT),
+            )
+        ),
+        over={"type": "object", "additionalProperties": TEXT},
+        ceilings=many(
+            thing(
+                what=TEXT,
+                now={"type": "number"},
+                with_this={"type": "number"},
+                at_most=maybe(WHOLE),
+            )
+        ),
     ),
     "Node": thing(
         name=TEXT, kind=TEXT, vcpus=WHOLE, memory_mib=WHOLE, disk_gib=WHOLE, host=TEXT, storage=TEXT
@@ -137,7 +181,7 @@ SCHEMAS: Mapping[str, Schema] = {
         alternatives=many(ref("Alternative")),
     ),
     "Alternative": thing(
-        kind={"enum": ["later", "smaller", "shorter"]},
+        kind={"enum": ["later", "smaller", "shorter", "fewer"]},
         request={"type": "object", "description": "Can be sent as it is, or with what is lacking."},
     ),
     "Problem": thing(type=TEXT, title=TEXT, status=WHOLE, detail=TEXT, request_id=TEXT)

@@ -16,7 +16,7 @@ from app.api.problem import KINDS
 
 PROBLEM = {"application/problem+json": {"schema": answers.ref("Problem")}}
 ETAG = {"ETag": {"description": "The version, for If-Match.", "schema": {"type": "string"}}}
-ID = {"name": "reservation_id", "in": "path", "required": True}
+ID = {"type": "integer", "minimum": 0, "maximum": 2147483647}
 IF_MATCH = {
     "name": "If-Match",
     "in": "header",
@@ -37,8 +37,7 @@ def document() -> dict[str, Any]:
     """The document, in OpenAPI 3.1."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
-        path = re.sub(r"<[^>]*:(\w+)>", r"{\1}", operation.rule)
-        paths.setdefault(path, {})[operation.method.lower()] = _operation(operation)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -64,7 +63,7 @@ def refusals(operation: Operation) -> list[int]:
     found = {400, 401, 403, 422, 429, 500, 503, *operation.refusals}
     if operation.body is not None:
         found |= {413, 415}
-    if "reservation_id" in operation.rule:
+    if "{" in operation.path:
         found.add(404)
     if operation.is_versioned:
         found |= {409, 412, 428}
@@ -73,11 +72,11 @@ def refusals(operation: Operation) -> list[int]:
 
 def _operation(operation: Operation) -> dict[str, Any]:
     parameters: list[dict[str, Any]] = []
-    if "reservation_id" in operation.rule:
-        parameters.append(ID | {"schema": {"type": "integer", "minimum": 0, "maximum": 2147483647}})
+    for name in re.findall(r"{(\w+)}", operation.path):
+        parameters.append({"name": name, "in": "path", "required": True, "schema": ID})
     if operation.is_versioned:
         parameters.append(IF_MATCH)
-    if operation.endpoint == "reservation.create":
+    if operation.has_key:
         parameters.append(IDEMPOTENCY_KEY)
     for name, field in (operation.query or {}).items():
         form: dict[str, Any] = {"schema": field.schema}

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from app.domain.request import User
 
@@ -23,6 +23,7 @@ LONGEST_ECHO = 60
 MOMENT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
+DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 # ISO 8601, without years and months, which have no length of their own.
 DURATION = re.compile(
     r"P(?:([0-9]{1,4})W)?(?:([0-9]{1,5})D)?(?:T(?:([0-9]{1,6})H)?(?:([0-9]{1,8})M)?(?:([0-9]{1,9})S)?)?"
@@ -103,6 +104,16 @@ def moment(value: object) -> datetime:
         return datetime.fromisoformat(value.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"There is no such date, time or offset as {value[:LONGEST_ECHO]}.") from None
+
+
+def day(value: object) -> date:
+    """A date."""
+    if not isinstance(value, str) or not DAY.fullmatch(value):
+        raise ValueError("Give a date, like 2027-02-12.")
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"There is no such date as {value}.") from None
 
 
 def moment_or_now(value: object) -> datetime | None:

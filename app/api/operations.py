@@ -5,23 +5,25 @@ made from it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from flask.typing import ResponseReturnValue
 
-from app.api import answers, availability, change, offer, reservation
+from app.api import answers, availability, change, offer, reservation, series
 from app.api.fields import Fields
-from app.web.urls import CLUSTER_PROVIDER, ID, PROVIDERS
+from app.web.urls import CLUSTER_PROVIDER, ID, PROVIDERS, SERIES
 
 ROOT = "/api/v1"
 ONE = f"{ROOT}/reservations/{ID}"
+ONE_SERIES = f"{ROOT}/series/{SERIES}"
 
 
 @dataclass(frozen=True)
 class Operation:
     """One line of the table: `answer` is a schema's name in `answers`, none for 204; `refusals` are the statuses
-    besides those that every operation has."""
+    besides those that every operation has. With `has_key` it may be sent again under an Idempotency-Key."""
 
     method: str
     rule: str
@@ -33,7 +35,13 @@ class Operation:
     query: Fields | None = None
     body: Fields | None = None
     is_versioned: bool = False
+    has_key: bool = False
     refusals: tuple[int, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """The rule as people and OpenAPI write it: /reservations/{reservation_id}."""
+        return re.sub(r"<[^>]*:(\w+)>", r"{\1}", self.rule)
 
     @property
     def summary(self) -> str:
@@ -53,7 +61,7 @@ OPERATIONS = (
     ),
     Operation(
         "POST", f"{ROOT}/reservations", "reservation.create", reservation.create, PROVIDERS, "Summary", 201,
-        body=reservation.NEW, refusals=(409,),
+        body=reservation.NEW, has_key=True, refusals=(409,),
     ),
     Operation("GET", ONE, "reservation.detail", reservation.detail, PROVIDERS, "Reservation"),
     Operation(
@@ -98,6 +106,18 @@ OPERATIONS = (
         body=change.OWNER, is_versioned=True,
     ),
     Operation("POST", f"{ONE}/notes", "change.note", change.note, PROVIDERS, None, 204, body=change.NOTE),
+    Operation(
+        "POST", f"{ROOT}/series/check", "series.check", series.check, PROVIDERS, "Outlook", body=series.CHECK,
+    ),
+    Operation(
+        "POST", f"{ROOT}/series", "series.create", series.create, PROVIDERS, "Series", 201,
+        body=series.NEW, has_key=True, refusals=(409,),
+    ),
+    Operation("GET", ONE_SERIES, "series.detail", series.detail, PROVIDERS, "Series"),
+    Operation(
+        "POST", f"{ONE_SERIES}/cancel", "series.cancel", series.cancel, PROVIDERS, "Series",
+        body=change.NOTHING,
+    ),
 )  # fmt: skip
 BY_ENDPOINT = {operation.endpoint: operation for operation in OPERATIONS}
 assert all(operation.answer in answers.SCHEMAS or operation.status == 204 for operation in OPERATIONS)

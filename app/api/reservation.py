@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -170,29 +171,18 @@ def create() -> ResponseReturnValue:
 
     With an Idempotency-Key the same request may be sent again: it is made once.
     """
-    site, now, asked = visit.site(), visit.now(), body.json_object()
+    site, software, asked = visit.site(), visit.software(), body.json_object()
     key = body.request_key(asked)
-    raw, wrong = take(asked, NEW)
-    software = visit.software()
-    rolls, appliances = software.roll_names, software.appliance_names
-    if wrong:
-        try:
-            validate(
-                raw, now=now, rolls=rolls, appliances=appliances, limits=availability.limits(site.settings)
-            )
-        except InvalidRequest as why:
-            # All at once: what could not be read, and what may not be.
-            wrong = why.fields | wrong
-        raise InvalidRequest(wrong)
+    raw = read(asked, NEW)
     try:
         made = booking.request(
             site.database,
             site.settings,
             visit.me(),
             raw,
-            rolls=rolls,
-            appliances=appliances,
-            now=now,
+            rolls=software.roll_names,
+            appliances=software.appliance_names,
+            now=visit.now(),
             key=key,
         )
     except NoRoom as why:
@@ -200,6 +190,21 @@ def create() -> ResponseReturnValue:
     answer = as_it_stands(made, 201)
     answer.headers["Location"] = url_for("reservation.detail", reservation_id=made)
     return answer
+
+
+def read(asked: Mapping[str, object], fields: Fields) -> dict[str, object]:
+    """The fields of a request for a cluster; InvalidRequest names all at once what could not be read, and what of the
+    rest may not be."""
+    raw, wrong = take(asked, fields)
+    if not wrong:
+        return raw
+    software, limits = visit.software(), availability.limits(visit.site().settings)
+    rolls, appliances = software.roll_names, software.appliance_names
+    try:
+        validate(raw, now=visit.now(), rolls=rolls, appliances=appliances, limits=limits)
+    except InvalidRequest as why:
+        wrong = why.fields | wrong
+    raise InvalidRequest(wrong)
 
 
 def as_it_stands(reservation_id: int, status: int = 200) -> Response:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,12 +15,14 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from app.booking.offer import held_for
+from app.booking.outlook import Outlook
 from app.db import account as accounts
 from app.db import offer as offers
 from app.db import resource, site
 from app.db.event import Event
 from app.db.offer import Offer
 from app.db.reservation import Reservation
+from app.db.series import Series
 from app.domain.errors import NoRoom
 from app.domain.offer import Terms
 from app.domain.refusal import Alternative, InTheWay
@@ -80,6 +83,7 @@ def reservation(session: Session, row: Reservation, now: datetime) -> dict[str, 
         "owner": row.owner.name,
         "state": row.state,
         "version": row.version,
+        "series_id": row.series_id,
         "start": time(row.start_at),
         "end": time(row.end_at),
         "node_count": sum(node.kind == "compute" and node.leaving_at is None for node in row.nodes),
@@ -171,6 +175,58 @@ def _step(step: Step) -> dict[str, Any]:
     }
 
 
+def series(row: Series, booked: Iterable[Row[*tuple[Any, ...]]]) -> dict[str, Any]:
+    """A recurring booking with its slots by their start, from the rows of `reservation.page` that belong to it."""
+    slots = [
+        {
+            "name": one.name,
+            **slot(Slot(one.start_at, one.end_at)),
+            "reservation": summary(one),
+            "reasons": [],
+            "nearest": None,
+        }
+        for one in booked
+    ]
+    slots += [_left_out(one) for one in row.skipped]
+    return {
+        "id": row.id,
+        "name": row.name,
+        "every": f"P{row.every_days}D",
+        "zone": row.time_zone,
+        "requested_at": time(row.asked_at),
+        "slots": sorted(slots, key=itemgetter("start")),
+    }
+
+
+def _left_out(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """A slot that a series keeps as left out, and what fitted then."""
+    nearest = kept["nearest"]
+    told = {"name": kept["name"], "reservation": None, "reasons": kept["reasons"]}
+    return {**told, **_in_utc(kept), "nearest": nearest and {**nearest, **_in_utc(nearest)}}
+
+
+def _in_utc(kept: Mapping[str, Any]) -> dict[str, Any]:
+    return slot(Slot(datetime.fromisoformat(kept["start"]), datetime.fromisoformat(kept["end"])))
+
+
+def outlook(found: Outlook) -> dict[str, Any]:
+    """What would come of a recurring booking, slot by slot."""
+    slots: list[dict[str, Any]] = [
+        slot(one) | {"node_count": shape.most, "reasons": []} for one, shape in found.granted
+    ]
+    slots += [slot(one) | {"node_count": None, "reasons": list(why.reasons)} for one, why in found.refused]
+    ceilings = [
+        {"what": line.what, "now": line.held, "with_this": line.projected, "at_most": line.ceiling}
+        for line in found.lines
+    ]
+    return {
+        "fits": found.fits,
+        "slots": sorted(slots, key=itemgetter("start")),
+        "over": found.over,
+        "ceilings": ceilings,
+    }
+
+
 def event(row: Event) -> dict[str, Any]:
     """One change: who or what made it, when, and why."""
     return {
@@ -203,6 +259,8 @@ def alternatives(found: Iterable[Alternative], asked: Mapping[str, Any]) -> list
 
 def _instead(asked: Mapping[str, Any], offer: Alternative) -> dict[str, Any]:
     instead = {**asked, "end": time(offer.slot.end)}
+    if offer.kind == "fewer":
+        instead["conflicts"] = "skip"
     if offer.kind == "later":
         instead["start"] = time(offer.slot.start)
     if offer.kind == "smaller" and "groups" in asked:

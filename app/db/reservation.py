@@ -256,16 +256,19 @@ def page(
     account: Account,
     *,
     states: Sequence[str] = (),
+    series_id: int | None = None,
     after: int | None = None,
     limit: int = 100,
 ) -> Sequence[Row[*tuple[Any, ...]]]:
     """As `summaries`, as plain rows with the owner's name, for answers that hold thousands: those that come `after`
-    a reservation in the list's order.
+    a reservation in the list's order, or those of one series.
     """
     r = Reservation
     query = seen_by(account, LINES).limit(limit)
     if states:
         query = query.where(r.state.in_(states))
+    if series_id is not None:
+        query = query.where(r.series_id == series_id)
     if after is not None:
         place = select(r.start_at).where(r.id == after).scalar_subquery()
         query = query.where(or_(r.start_at < place, and_(r.start_at == place, r.id < after)))
