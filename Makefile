@@ -57,10 +57,11 @@ fast: venv
 docs: venv
 	@$(BIN)/sphinx-build -q -W --keep-going -d .cache/doctrees -b html docs docs/_build/html
 
-# Two processes, each with hosts of its own: the tests wait for guests more than they compute.
+# Two processes, each with hosts of its own: the tests wait for guests more than they compute. A file's tests stay in
+# one of them, so that no two build the same image into the builders' cache.
 test: setup venv format-check lint types imports docs ## everything, on SQLite and PostgreSQL, with the lab's hosts
 	@$(AS_ROOT) $(BIN)/pytest -o cache_dir=.cache/pytest-root --ignore=tests/machines \
-	  -n 2 --no-loadscope-reorder
+	  -n 2 --dist loadfile --no-loadscope-reorder
 
 test-machines: setup venv ## the tests on machine hosts: 802.1Q, LVM, Xen on kernels that have them
 	@$(AS_ROOT) $(BIN)/pytest -o cache_dir=.cache/pytest-root tests/machines

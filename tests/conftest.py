@@ -50,13 +50,11 @@ _numbers = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort by folder, in the order of FIRST_TO_LAST, and what is marked slow behind the rest of its folder; a
-    folder not named there runs before the lab's."""
+    """Sort by folder, in the order of FIRST_TO_LAST; a folder not named there runs before the lab's."""
 
-    def place(item: pytest.Item) -> tuple[int, bool]:
+    def place(item: pytest.Item) -> int:
         folder = item.path.relative_to(ROOT / "tests").parts[0]
-        order = FIRST_TO_LAST.index(folder) if folder in FIRST_TO_LAST else len(FIRST_TO_LAST) - 1
-        return order, item.get_closest_marker("slow") is not None
+        return FIRST_TO_LAST.index(folder) if folder in FIRST_TO_LAST else len(FIRST_TO_LAST) - 1
 
     items.sort(key=place)
 
