@@ -31,6 +31,15 @@ NAME = "c2"
 AUTHORIZED = "/root/.ssh/authorized_keys"
 HELPER = "/var/lib/leasehold/helper.pyz"
 VIRT = "/var/lib/leasehold/virt.json"
+ASIDE = "/root/of-the-labs-own-site"
+SET_ASIDE = f"""
+    mkdir {ASIDE} && cp -p {AUTHORIZED} {ASIDE}/ && sed -i '/ leasehold-manager$/d' {AUTHORIZED}
+    mkdir {ASIDE}/folder && find /var/lib/leasehold -mindepth 1 -maxdepth 1 -exec mv -t {ASIDE}/folder {{}} +
+"""
+PUT_BACK = f"""
+    mv {ASIDE}/authorized_keys {AUTHORIZED} && find /var/lib/leasehold -mindepth 1 -delete
+    find {ASIDE}/folder -mindepth 1 -maxdepth 1 -exec mv -t /var/lib/leasehold {{}} +; rm -r {ASIDE}
+"""
 
 
 @dataclass
@@ -82,7 +91,10 @@ class Desk:
 
 @pytest.fixture(scope="module")
 def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """A site with keys of its own and no hosts; the host is afterwards as it was before."""
+    """A site with keys of its own and no hosts; the host is afterwards as it was before.
+
+    The lab's own site may have added the host for the tests that ran before these: here it is nobody's.
+    """
     folder = tmp_path_factory.mktemp("site")
     described = json.loads((lab.state / "lab.json").read_text())
     desk = Desk(lab, folder / "leasehold.toml")
@@ -90,7 +102,9 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     made = desk("init")
     assert made.returncode == 0, made.stderr
     before = snapshot(lab.name)[NAME]
+    desk.on_host("sh", "-ec", SET_ASIDE)
     yield desk
+    desk.on_host("sh", "-ec", PUT_BACK)
     desk.database.close()
     assert snapshot(lab.name)[NAME] == before
 

@@ -56,7 +56,8 @@ def test_operator_logs_in_and_is_on_the_host(lab: Lab, host: str) -> None:
         lab, host, "hostname; ls -A /run/netns /run/lock; ls /sys/class/net; ls /var/lib/leasehold-lab"
     )
     nics = ["br-public", "eth0", "eth1", "lo"] if host == "gw1" else ["eth0", "lo"]
-    words = [word for word in answer.stdout.split() if not word.endswith(":")]
+    # A site that looked for volume groups there leaves the folder of their locks.
+    words = [word for word in answer.stdout.split() if not word.endswith(":") and word != "lvm"]
     assert (words, answer.stderr) == (
         [host, *nics],
         "ls: cannot access '/run/netns': No such file or directory\n",
