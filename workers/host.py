@@ -144,6 +144,7 @@ def add(
         raise SiteError(f"{name} was not added: the manager cannot use it yet, see above.")
     with database.writing() as session:
         _store(session, to, data_address, roles, report, settings)
+        report = probe.beside(report, _facts(session), frozenset(roles), settings)
     show_report(report, as_json)
     click.echo(f"{name} is added as {', '.join(sorted(roles))}.", err=True)
     sys.exit(INCOMPLETE if report.lacks else 0)
@@ -186,6 +187,11 @@ def check(settings: Settings, names: tuple[str, ...], as_json: bool) -> None:
         for row, report in zip(rows, reports, strict=True):
             if report.facts is not None:
                 _store_facts(session, session.get_one(Host, row.id), report, settings)
+        facts = _facts(session)
+    reports = [
+        probe.beside(report, facts, row.role_names, settings)
+        for row, report in zip(rows, reports, strict=True)
+    ]
     if as_json:
         click.echo(json.dumps([asdict(report) for report in reports], indent=2))
     else:
@@ -339,6 +345,11 @@ def _store_facts(session: Session, row: Host, report: probe.Report, settings: Se
         pool = facts.get("pool") or {}
         is_thin = settings.storage.volume == "lvm"
         row.disk_mib = int(pool.get("free_mib", 0) if is_thin else facts["disk_free_mib"])
+
+
+def _facts(session: Session) -> dict[str, dict[str, Any]]:
+    """What was last seen of each host that the site uses, by name."""
+    return {row.name: row.facts for row in hosts(session) if row.roles}
 
 
 def _row(session: Session, name: str) -> Host:

@@ -29,6 +29,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 # pg_advisory_xact_lock's key for the ledger: any constant of our own will do.
@@ -126,10 +127,16 @@ class Database:
         if self.engine.dialect.name != "sqlite":
             yield self.engine
             return
-        with self._thread, turn(self._turn):
-            if self._writer is None:
-                self._writer = self.engine.connect().execution_options(writes=True)
-            yield self._writer
+        if not self._thread.acquire(timeout=SQLITE_BUSY_MS / 1000):
+            busy = sqlite3.OperationalError("another thread of this process has been writing all the time")
+            raise OperationalError("BEGIN IMMEDIATE", None, busy)
+        try:
+            with turn(self._turn):
+                if self._writer is None:
+                    self._writer = self.engine.connect().execution_options(writes=True)
+                yield self._writer
+        finally:
+            self._thread.release()
 
     def close(self) -> None:
         if self._writer is not None:

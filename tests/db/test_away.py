@@ -58,6 +58,17 @@ def test_a_lock_held_for_too_long_is_away(sqlite_url: str) -> None:
     assert is_away(caught.value)
 
 
+def test_a_turn_that_does_not_come_is_away(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.db.base.SQLITE_BUSY_MS", 50)
+    database = Database(sqlite_url)
+    with database.writing(), pytest.raises(Exception) as caught, database.writing():
+        pass
+    with database.writing() as session:
+        session.execute(text("SELECT 1"))
+    database.close()
+    assert is_away(caught.value)
+
+
 def test_a_file_that_is_no_database_is_away(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     path.write_text("no database " * 100)

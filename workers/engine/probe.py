@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from app.settings import Settings
 from workers.engine import bootstrap, ssh
-from workers.engine.drivers import fitting
+from workers.engine.drivers import GUEST_HOSTS, INITIATOR, Facts, fitting
 from workers.engine.hosts import Answer, call
 from workers.engine.ssh import Endpoint, fingerprint
 from workers.node.protocol import Request
@@ -94,6 +94,25 @@ def judged(answer: Answer, helper: str, roles: frozenset[str], now: float, setti
     probes += _driver_probes(facts, roles, settings)
     lacks = bootstrap.lacking(roles, facts, settings)
     return Report(to.name, tuple(probes), facts, hello.boot_id, lacks)
+
+
+def beside(report: Report, others: Mapping[str, Facts], roles: frozenset[str], settings: Settings) -> Report:
+    """The report with what is wrong only beside the site's other hosts, `others`: name -> facts; pure.
+
+    Two hosts that log in to targets by one name (a copied disk) each end the other's sessions.
+    """
+    name = (report.facts or {}).get("initiator")
+    twins = [host for host, facts in sorted(others.items()) if facts.get("initiator") == name]
+    twins = [host for host in twins if host != report.host]
+    held = sorted(roles & set(GUEST_HOSTS))
+    if settings.storage.attach != "open_iscsi" or not (name and twins and held):
+        return report
+    words = (
+        f"{', '.join(twins)} would log in to targets as {name}, too: put a name of the host's own into {INITIATOR} of"
+        " one of them, and restart open-iscsi"
+    )
+    lacks = report.lacks | {role: [*report.lacks.get(role, ()), words] for role in held}
+    return replace(report, probes=(*report.probes, Probe("initiator name", False, words)), lacks=lacks)
 
 
 def _fact_probes(facts: Mapping[str, Any], needed: frozenset[str]) -> list[Probe]:

@@ -4,9 +4,9 @@
 
 from typing import Any
 
-from app.settings import Settings
+from app.settings import Settings, Storage
 from workers.engine.hosts import Answer
-from workers.engine.probe import judged
+from workers.engine.probe import beside, judged
 from workers.engine.ssh import Endpoint
 from workers.node.protocol import Error, Hello, Reply
 
@@ -95,3 +95,20 @@ def test_facts_that_the_helper_refused_are_told():
     report, probes = look(Answer(HOST, (reply,), Hello(1, "abc", "boot", NOW), None, 0.2))
     assert report.facts is None
     assert "/proc is not mounted" in probes["facts"].result
+
+
+def test_two_hosts_with_one_initiator_name_are_told_where_hosts_log_in():
+    roles = frozenset({"compute", "storage"})
+    named = {**FACTS, "initiator": "iqn.2026-11.org.example:c1"}
+    report = judged(answer(named), "abc", roles, NOW, Settings())
+    others = {"c1": named, "c2": named, "c3": {"initiator": "iqn.2026-11.org.example:c3"}, "c4": {}}
+    settings = Settings(storage=Storage(attach="open_iscsi"))
+    seen = beside(report, others, roles, settings)
+    assert [probe.result.split(":")[0] for probe in seen.probes if not probe.ok][-1].startswith("c2 would")
+    assert "c2" in seen.lacks["compute"][-1]
+    assert "iqn.2026-11.org.example:c1" in seen.lacks["compute"][-1]
+    assert not any("would log in" in words for words in seen.lacks.get("storage", []))
+    assert beside(report, {"c1": named, "c3": others["c3"]}, roles, settings) == report
+    assert beside(report, others, roles, Settings()) == report
+    nameless = judged(answer(), "abc", roles, NOW, settings)
+    assert beside(nameless, {"c2": {}}, roles, settings) == nameless
