@@ -143,7 +143,7 @@ def _hash() -> str:
 def book_now(database: Database, account: Account, **over: Any) -> int:
     """As `book`, by the real clock, for two hours from now, under a name of its own."""
     now = datetime.now(UTC)
-    values = {"name": f"vc-{next(_numbers)}", "end": now + timedelta(hours=2)} | over
+    values = {"name": f"own-{next(_numbers)}", "end": now + timedelta(hours=2)} | over
     return book(database, account, now=now, **values)
 
 

@@ -35,13 +35,9 @@ def cancel(series_id: int) -> ResponseReturnValue:
 
 
 def _with_times(skipped: dict[str, Any]) -> dict[str, Any]:
-    times = {name: datetime.fromisoformat(skipped[name]) for name in ("start", "end")}
     nearest = skipped["nearest"]
-    return (
-        skipped
-        | times
-        | {
-            "nearest": nearest
-            and nearest | {name: datetime.fromisoformat(nearest[name]) for name in ("start", "end")}
-        }
-    )
+    return _slot_read(skipped) | {"nearest": nearest and _slot_read(nearest)}
+
+
+def _slot_read(told: dict[str, Any]) -> dict[str, Any]:
+    return told | {name: datetime.fromisoformat(told[name]) for name in ("start", "end")}
