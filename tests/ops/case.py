@@ -4,7 +4,8 @@
 
 A case is {"want", "args", "answers": [{"query", "answer"}], "seen", "commands" or "error", "waiting"}. A dataclass
 is an object with its "type" and the fields that differ from their defaults. An answer {"type": "Output", "file":
-NAME} has its stdout in tests/data/NAME.
+NAME} has its stdout in tests/data/NAME; one with "parts" holds the several answers of one virsh, each a text or such a
+file.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from workers.node import steps
+from workers.node import steps, virsh
 from workers.node.ops import OPS
 from workers.node.protocol import Refused, Remit
 
@@ -43,10 +44,17 @@ def answer(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     data = dict(value)
+    if "parts" in data:
+        data["stdout"] = virsh.BETWEEN.join(map(_text, data.pop("parts")))
     if "file" in data:
-        data["stdout"] = (DATA / data.pop("file")).read_text()
+        data["stdout"] = _text({"file": data.pop("file")})
+    if "stdout" in data:
         data.setdefault("rc", 0)
     return getattr(steps, data.pop("type"))(**{name: _frozen(item) for name, item in data.items()})
+
+
+def _text(part: str | dict[str, str]) -> str:
+    return part if isinstance(part, str) else (DATA / part["file"]).read_text()
 
 
 def _frozen(value: Any) -> Any:

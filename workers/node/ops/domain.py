@@ -112,17 +112,13 @@ def lock(args: Args) -> str:
 
 def observe(args: Args, ask: Ask) -> Seen:
     """Ask libvirt for the domain and our secrets, and read the ends of the guest's two files."""
-    uuid, state, definition = virsh.find_domain(ask, URI, args.domain)
-    secrets = virsh.said(ask(virsh.show(URI, "secret-list")))
-    disc = None
-    if args.definition.disc is not None and state in (*virsh.RUNNING, "paused"):
-        disc = virsh.find_disc(ask, URI, args.domain, _DRIVE)
+    domain, (secrets,) = virsh.find_domain(ask, URI, args.domain, _DRIVE, "secret-list")
     report = ask(ReadTail(args.report_path, reports.MAX_READ)) if args.ready_event else None
     return Seen(
-        uuid,
-        state,
-        definition,
-        disc,
+        domain.uuid,
+        domain.state,
+        domain.definition,
+        domain.file,
         tuple(secret.uuid for secret in args.chap if secret.uuid in secrets),
         ask(Stat(args.report_path)),
         reports.find_event(report, args.ready_event, args.edition) if args.ready_event else None,

@@ -109,13 +109,10 @@ def lock(args: Args) -> str:
 
 def observe(args: Args, ask: Ask) -> Seen:
     """Ask libvirt for the domain and Xen for what runs, and read what the guest said."""
-    uuid, state, definition = virsh.find_domain(ask, URI, args.domain)
+    domain, _ = virsh.find_domain(ask, URI, args.domain, xen_xml.ISO_DISK)
     running_as = find_running(_said(ask(Show(("xl", "vm-list")))), args.domain)
-    free_mib = disc = None
-    if state in (*virsh.RUNNING, "paused"):
-        if args.definition.disc is not None:
-            disc = virsh.find_disc(ask, URI, args.domain, xen_xml.ISO_DISK)
-    else:
+    free_mib = None
+    if domain.state not in (*virsh.RUNNING, "paused"):
         free_mib = find_free(_said(ask(Show(("xl", "info")))))
     console = ask(ReadTail(args.console_path, reports.MAX_CONSOLE_READ)) or ""
     kept = report = None
@@ -124,12 +121,12 @@ def observe(args: Args, ask: Ask) -> Seen:
         kept = reports.find_event(text, args.ready_event, args.edition)
         report = reports.find_event(console, args.ready_event, args.edition) or kept
     return Seen(
-        uuid,
-        state,
-        definition,
+        domain.uuid,
+        domain.state,
+        domain.definition,
         running_as,
         free_mib,
-        disc,
+        domain.file,
         ask(Stat(args.report_path)),
         kept,
         report,
