@@ -7,7 +7,6 @@ Answers are what is true while they are computed; nothing is held by asking.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,13 +22,12 @@ from app.domain.errors import NoRoom
 from app.domain.opening import Stock
 from app.domain.placement import Group
 from app.domain.refusal import Alternative, InTheWay
+from app.domain.search import Search
 from app.domain.shape import Shape
 from app.domain.shape_input import Limits
 from app.domain.slot import Slot
 from app.settings import Settings
 
-# The first stretch of time that is searched for a slot; each later one is four times as long.
-FIRST_STRETCH = timedelta(days=7)
 # Offered instead only if it is worth while.
 SHORTEST = timedelta(minutes=10)
 MOST_IN_THE_WAY = 5
@@ -161,36 +159,17 @@ def _earliest(
     until: datetime | None,
     now: datetime,
 ) -> Slot | None:
-    groups = room.groups(shape.smallest, settings)
     furthest = now + limits(settings).ahead
     until = furthest if until is None else min(until, furthest)
-    first = Slot(since, since + length)
-    try:
-        # A few hosts are enough to say yes, and most sites have room now.
-        room.find(session, settings, shape.smallest, room.occupied(settings, first), now, name="earliest")
-        return first
-    except NoRoom:
-        pass
+    if until < since:
+        return None
     taken_for = length + room.gap(settings)
-    stretch = FIRST_STRETCH
-    while since <= until:
-        end = min(since + stretch, until)
-        # A minute more than the search needs, so that its answer can be moved to the whole minute.
-        stock = room.read(session, settings, Slot(since, end + taken_for + timedelta(minutes=1)), now)
-        start = opening.earliest(stock, groups, taken_for, since, end)
-        if start is not None:
-            start = _whole_minute(stock, groups, start, taken_for)
-            return Slot(start, start + length)
-        since, stretch = end + timedelta(microseconds=1), stretch * 4
-    return None
-
-
-def _whole_minute(stock: Stock, groups: Sequence[Group], start: datetime, taken_for: timedelta) -> datetime:
-    whole = start.replace(second=0, microsecond=0)
-    if whole == start:
-        return start
-    whole += timedelta(minutes=1)
-    return whole if stock.is_free(groups, Slot(whole, whole + taken_for)) else start
+    # A minute more than the slots, for the answer may be moved to the whole minute.
+    within = Slot(since, until + taken_for + timedelta(minutes=1))
+    hosts, read = room.open_ledger(session, settings, within, now)
+    groups = room.groups(shape.smallest, settings)
+    start = Search(hosts, read, groups, taken_for).earliest(since, until)
+    return None if start is None else Slot(start, start + length)
 
 
 def _largest(stock: Stock, settings: Settings, shape: Shape, most: int, slot: Slot) -> int:

@@ -8,7 +8,7 @@ import ipaddress
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from app.db.ledger import SITE
 from app.db.reservation import Node, Reservation
 from app.domain import opening
 from app.domain.capacity import Taken
+from app.domain.demand import of_site
 from app.domain.errors import NoRoom
 from app.domain.opening import SEAT, Stock
 from app.domain.placement import Candidate, Group, Placement
@@ -121,7 +122,7 @@ def frontend_disk_gib(shape: Shape, settings: Settings) -> int:
 def amounts(wanted: Sequence[Group], placement: Placement) -> dict[tuple[int | str, str], int]:
     """What a placed cluster takes of each holder, the site's pools included."""
     pools: dict[tuple[int | str, str], int] = {
-        (SITE, resource): amount for resource, amount in opening.of_site(wanted).items()
+        (SITE, resource): amount for resource, amount in of_site(wanted).items()
     }
     return {**pools, **on_hosts(wanted, placement.hosts)}
 
@@ -215,9 +216,9 @@ def grant(stock: Stock, settings: Settings, shape: Shape, slot: Slot) -> tuple[S
     except NoRoom:
         if shape.least == shape.most:
             raise
-    of_site, frontend, *_, disks_of_least = groups(shape.smallest, settings)
+    pools, frontend, *_, disks_of_least = groups(shape.smallest, settings)
     nodes = [replace(compute(group, group.node_names), least=group.least) for group in shape.groups]
-    elastic = [of_site, frontend, *nodes, disks_of_least]
+    elastic = [pools, frontend, *nodes, disks_of_least]
     most = shape.only(stock.fit(elastic, slot).hosts)
     number = opening.largest(stock, lambda n: groups(most.of(n), settings), shape.least, most.most, slot)
     granted = most.of(number)
@@ -241,17 +242,59 @@ def _stock(
     without: int | None = None,
     beside: Sequence[Taken] = (),
 ) -> Stock:
+    candidates, have = _hosts(session, settings, roster, only)
+    taken = ledger.taken(session, slot, now, only, without)
+    if only is not None:
+        taken += ledger.taken_of_pools(session, slot, now)
+    return Stock(candidates, have, [*taken, *beside, *_maintenance(session, slot, have)])
+
+
+def _hosts(
+    session: Session, settings: Settings, roster: Sequence[tuple[int, str]], only: Collection[int] | None
+) -> tuple[list[Candidate], dict[tuple[int | str, str], int]]:
+    """The hosts of the roster, or `only` these of them, with their roles; and what they and the site have."""
     roles: dict[int, set[str]] = {}
     for host_id, role in roster:
         if only is None or host_id in only:
             roles.setdefault(host_id, set()).add(role)
     rows = site.capacities(session, roles)
     have = _amounts(settings, rows)
-    candidates = [Candidate(row.id, row.name, frozenset(roles[row.id]), frozenset(row.tags)) for row in rows]
-    taken = ledger.taken(session, slot, now, only, without)
-    if only is not None:
-        taken += ledger.taken_of_pools(session, slot, now)
-    return Stock(candidates, have, [*taken, *beside, *_maintenance(session, slot, have)])
+    return [Candidate(row.id, row.name, frozenset(roles[row.id]), frozenset(row.tags)) for row in rows], have
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What is taken of a site, read from the ledger as `Search` asks for it; `kept` is taken by maintenance."""
+
+    session: Session
+    now: datetime
+    kept: Sequence[Taken]
+
+    def highest(
+        self, moments: Sequence[datetime], resources: Collection[str]
+    ) -> dict[tuple[int | str, str], int]:
+        """The most that is taken of each at any of these moments, but for what is overdue."""
+        highest = ledger.highest(self.session, moments, resources, self.now)
+        for one in self.kept:
+            if any(one.start <= moment < one.end for moment in moments):
+                key = one.holder, one.resource
+                highest[key] = max(one.amount, highest.get(key, 0))
+        return highest
+
+    def pools(self, slot: Slot) -> dict[tuple[int | str, str], int]:
+        """As much of the site's pools as if all that overlaps `slot` were there at once."""
+        sums = ledger.taken_of_pools(self.session, slot, self.now)
+        return {(one.holder, one.resource): one.amount for one in sums}
+
+    def taken(self, slot: Slot, holders: Collection[int | str]) -> list[Taken]:
+        """Whatever is taken of these holders at some moment of `slot`, and all maintenance."""
+        return [*ledger.taken(self.session, slot, self.now, holders), *self.kept]
+
+
+def open_ledger(session: Session, settings: Settings, slot: Slot, now: datetime) -> tuple[Stock, Ledger]:
+    """What the site has, with nothing taken of it, and what says what is, for searches within `slot`."""
+    candidates, have = _hosts(session, settings, site.roster(session), None)
+    return Stock(candidates, have, ()), Ledger(session, now, _maintenance(session, slot, have))
 
 
 def capacity(session: Session, settings: Settings) -> dict[tuple[int | str, str], int]:

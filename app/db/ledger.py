@@ -7,6 +7,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Index,
     Integer,
     Row,
+    Select,
     SmallInteger,
     String,
     and_,
@@ -33,7 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.db.base import Base, Utc, rows
-from app.domain.capacity import SITE, Taken
+from app.domain.capacity import SITE, TICK, Taken
 from app.domain.slot import Slot
 
 # A cluster whose end has passed but which still stands on hosts is taken to need this much longer.
@@ -41,6 +43,8 @@ OVERDUE = timedelta(hours=1)
 # Classes of length. Whatever overlaps a slot and is at most SPANS[n] long began at most SPANS[n] before the slot, so
 # that one index range for each class finds it, and neither the past nor the far future is read.
 SPANS = tuple(timedelta(hours=hours) for hours in (1, 4, 24, 7 * 24, 31 * 24, 124 * 24, 400 * 24))
+# Beyond so many hosts all are read: naming them costs more, and SQLite takes no more than 32,766 values.
+MOST_NAMED = 400
 # Counted for the accounts, and never short.
 NODE = "node"
 HELD = text("released_at IS NULL")
@@ -97,16 +101,16 @@ def taken(
     session: Session,
     slot: Slot,
     now: datetime,
-    hosts: Collection[int] | None = None,
+    holders: Collection[int | str] | None = None,
     without: int | None = None,
 ) -> list[Taken]:
-    """Everything that is taken at some moment of `slot`, of these hosts, or of all and the site's pools (None).
+    """Everything that is taken at some moment of `slot`, of these hosts and, with SITE, of the pools; None: of all.
 
     What is overdue is stretched to OVERDUE from now; the reservation `without` is left out.
     """
     return [
         Taken(SITE if host is None else host, resource, amount, start, end if end > now else now + OVERDUE)
-        for host, resource, amount, start, end, by in _overlapping(session, slot, now, hosts)
+        for host, resource, amount, start, end, by in _overlapping(session, slot, now, holders)
         if by != without
     ]
 
@@ -117,6 +121,20 @@ def taken_of_pools(session: Session, slot: Slot, now: datetime) -> list[Taken]:
         Taken(SITE, resource, int(amount), slot.start, slot.end)
         for resource, amount in rows(session, SUMS_OF_POOLS, _parameters(slot, now))
     ]
+
+
+def highest(
+    session: Session, moments: Sequence[datetime], resources: Collection[str], now: datetime
+) -> dict[tuple[int | str, str], int]:
+    """How much of these resources is taken at that of the moments at which it is the most, by (host id or SITE,
+    resource); what is overdue is left out."""
+    values = _parameters(Slot(min(moments), max(moments) + TICK), now)
+    values |= {f"moment_{number}": moment for number, moment in enumerate(moments)}
+    found = rows(session, _sums_at(len(moments)), values | {"resources": list(resources)})
+    return {
+        (SITE if host is None else host, resource): int(max(filter(None, sums), default=0))
+        for host, resource, *sums in found
+    }
 
 
 def holders(session: Session, slot: Slot, now: datetime, hosts: Collection[int]) -> dict[int, datetime]:
@@ -130,13 +148,23 @@ def holders(session: Session, slot: Slot, now: datetime, hosts: Collection[int])
 
 
 def _overlapping(
-    session: Session, slot: Slot, now: datetime, hosts: Collection[int] | None
-) -> Sequence[Row[*tuple[Any, ...]]]:
+    session: Session, slot: Slot, now: datetime, holders: Collection[int | str] | None
+) -> list[Row[*tuple[Any, ...]]]:
     """host_id, resource, amount, start_at, end_at and reservation_id of what `taken` returns."""
     values = _parameters(slot, now)
-    if hosts is None:
-        return rows(session, OVERLAPPING, values)
-    return rows(session, OVERLAPPING_OF_HOSTS, values | {"hosts": list(hosts)})
+    if holders is None:
+        return list(rows(session, OVERLAPPING, values))
+    hosts = [holder for holder in holders if holder != SITE]
+    if len(hosts) > MOST_NAMED:
+        return [
+            row
+            for row in rows(session, OVERLAPPING, values)
+            if (SITE if row.host_id is None else row.host_id) in holders
+        ]
+    found = list(rows(session, OVERLAPPING_OF_HOSTS, values | {"hosts": hosts}))
+    if SITE in holders:
+        found += rows(session, OVERLAPPING_OF_POOLS, values)
+    return found
 
 
 def _parameters(slot: Slot, now: datetime) -> dict[str, Any]:
@@ -169,8 +197,19 @@ def overlapping(of: Callable[[Any], ColumnElement[bool]]) -> CompoundSelect[*tup
 INSERT = insert(Allocation)
 OVERLAPPING = overlapping(lambda _: true())
 OVERLAPPING_OF_HOSTS = overlapping(lambda host: host.in_(bindparam("hosts", type_=Integer, expanding=True)))
-_OF_POOLS = overlapping(lambda host: host.is_(None) if host is Allocation.host_id else host == 0).subquery()
+OVERLAPPING_OF_POOLS = overlapping(lambda host: host.is_(None) if host is Allocation.host_id else host == 0)
+_OF_POOLS = OVERLAPPING_OF_POOLS.subquery()
 SUMS_OF_POOLS = select(_OF_POOLS.c.resource, func.sum(_OF_POOLS.c.amount)).group_by(_OF_POOLS.c.resource)
+
+
+@cache
+def _sums_at(number: int) -> Select[*tuple[Any, ...]]:
+    """The query for the sums of `resources` at each of so many moments within the slot: moment_0, moment_1, ..."""
+    wanted = Allocation.resource.in_(bindparam("resources", type_=String, expanding=True))
+    one = overlapping(lambda _: wanted).subquery().c
+    moments = [bindparam(f"moment_{index}", type_=Utc) for index in range(number)]
+    sums = [func.sum(one.amount).filter(one.start_at <= moment, one.end_at > moment) for moment in moments]
+    return select(one.host_id, one.resource, *sums).group_by(one.host_id, one.resource)
 
 
 def take(

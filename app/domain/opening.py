@@ -5,18 +5,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
 
 from app.domain.capacity import SITE, Key, Taken, free, free_from
+from app.domain.demand import Amounts, Holder, Tally, needs, of_site
 from app.domain.errors import NoRoom
-from app.domain.placement import Candidate, Group, Placement, able, fits, place
+from app.domain.placement import Candidate, Group, Placement, place
 from app.domain.slot import Slot
-
-Holder = int | str
-Amounts = Mapping[tuple[Holder, str], int]
 
 
 class Stock:
@@ -69,13 +67,6 @@ POOL_REASONS = {
 }
 
 
-def of_site(groups: Iterable[Group]) -> dict[str, int]:
-    """What the groups take of the site as a whole, by resource."""
-    return {
-        resource: amount for group in groups if group.role == SITE for resource, amount in group.needs.items()
-    }
-
-
 def earliest(
     stock: Stock, groups: Sequence[Group], length: timedelta, since: datetime, until: datetime
 ) -> datetime | None:
@@ -84,10 +75,13 @@ def earliest(
     They may begin to fit only where room grows, so only `since` and those moments are tried. `stock.taken` must hold
     whatever is taken at some moment of [since, until + length).
     """
-    demand = _Demand(stock, groups)
+    wanted = needs(groups, stock.candidates)
+    counted = {(holder, resource) for need in wanted for holder in need.holders for resource in need.amounts}
+    have = {key: amount for key, amount in stock.have.items() if key in counted}
+    tally = Tally(wanted)
     left: dict[Key, int] = {}
     changed: set[Holder] = set()
-    for start, changes in groupby(free_from(demand.have, stock.taken, length, since), key=itemgetter(0)):
+    for start, changes in groupby(free_from(have, stock.taken, length, since), key=itemgetter(0)):
         if start > until:
             break
         has_grown = False
@@ -97,9 +91,9 @@ def earliest(
             changed.add(key[0])
         if not has_grown:
             continue
-        demand.look_again(changed, left)
+        tally.look_again(changed, left)
         changed.clear()
-        if not demand.may_be_met():
+        if not tally.may_be_met():
             continue
         try:
             stock.fit_into(groups, left)
@@ -107,58 +101,6 @@ def earliest(
             continue
         return start
     return None
-
-
-class _Demand:
-    """How many things of what size must find a place on which hosts, and how many each host has room for."""
-
-    def __init__(self, stock: Stock, groups: Sequence[Group]) -> None:
-        self._must: list[int] = []
-        self._needs: list[dict[str, int]] = []
-        self._room: list[dict[int, int]] = []
-        of_kind: dict[frozenset[str], list[int]] = defaultdict(list)
-        for number, group in enumerate(groups):
-            needs = {resource: amount for resource, amount in group.needs.items() if amount}
-            of_kind[frozenset(needs)].append(number)
-            self._add(group.must, needs, {host.id for host in able(group, stock.candidates)})
-        # Groups that each fit may still be too many together: taken all for as small as any of them is.
-        for resources, alike in of_kind.items():
-            if len(alike) > 1:
-                self._add(
-                    sum(self._must[number] for number in alike),
-                    {
-                        resource: min(self._needs[number][resource] for number in alike)
-                        for resource in resources
-                    },
-                    {host for number in alike for host in self._room[number]},
-                )
-        self._sums = [0] * len(self._must)
-        wanted: set[Key] = {
-            (host, resource)
-            for needs, room in zip(self._needs, self._room, strict=True)
-            for host in room
-            for resource in needs
-        }
-        # What there is of everything that counts for these groups.
-        wanted.update((SITE, resource) for resource in of_site(groups))
-        self.have = {key: amount for key, amount in stock.have.items() if key in wanted}
-
-    def _add(self, must: int, needs: dict[str, int], hosts: Iterable[int]) -> None:
-        self._must.append(must)
-        self._needs.append(needs)
-        self._room.append(dict.fromkeys(hosts, 0))
-
-    def look_again(self, hosts: Collection[Holder], left: Amounts) -> None:
-        """Count anew what these hosts have room for when `left` is free."""
-        for number, (needs, room) in enumerate(zip(self._needs, self._room, strict=True)):
-            for host in room.keys() & hosts:
-                count = fits(host, needs, left)
-                self._sums[number] += count - room[host]
-                room[host] = count
-
-    def may_be_met(self) -> bool:
-        """Whether there is room enough, group by group and host by host: quick, and never wrong where it says no."""
-        return all(total >= must for total, must in zip(self._sums, self._must, strict=True))
 
 
 def latest_end(stock: Stock, groups: Sequence[Group], slot: Slot) -> datetime | None:

@@ -111,10 +111,10 @@ def able(group: Group, candidates: Iterable[Candidate]) -> list[Candidate]:
     return sorted((host for host in candidates if _barred(group, host) is None), key=lambda host: host.name)
 
 
-def fits(host_id: int, needs: Mapping[str, int], left: Free) -> int:
-    """How many things that each take `needs` this host has room for."""
+def fits(holder: int | str, needs: Mapping[str, int], left: Free) -> int:
+    """How many things that each take `needs` this host or pool has room for."""
     return min(
-        (left.get((host_id, resource), 0) // amount for resource, amount in needs.items() if amount),
+        (left.get((holder, resource), 0) // amount for resource, amount in needs.items() if amount),
         default=0,
     )
 

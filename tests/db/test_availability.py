@@ -4,17 +4,21 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
-from app.booking import availability
+from app.booking import availability, room
 from app.db import ledger
 from app.db.base import Database
+from app.db.ledger import Allocation
 from app.db.reservation import Reservation
 from app.db.site import Host, Maintenance
+from app.domain import opening
 from app.domain.errors import NoRoom
 from app.domain.refusal import Alternative
 from app.domain.slot import Slot
@@ -119,6 +123,49 @@ def test_the_earliest_slot_is_found_months_ahead_and_not_beyond_what_may_be_book
     assert availability.earliest(database, Settings(), WIDE, HOUR, NOW, far - HOUR, now=NOW) is None
     huge = shape(memory_mib=99_999)
     assert availability.earliest(database, Settings(), huge, HOUR, NOW, now=NOW) is None
+
+
+def test_the_earliest_slot_is_that_of_one_sweep_over_all_that_is_taken(database: Database) -> None:
+    hosts = [host.id for host in make_site(database).values()]
+    booked = book(database, make_account(database))
+    chance = random.Random(4)
+    rows: list[dict[str, Any]] = []
+    for holder in [*hosts, None] * 25:
+        length = chance.choice([1, 6, 24, 70]) * HOUR
+        # Some are over and still stand there.
+        start = NOW - length + chance.randrange(40 * 24) * HOUR
+        kind = {"host_id": holder, "resource": chance.choice(["vcpu", "memory_mib", "disk_mib"])}
+        if holder is None:
+            kind["resource"] = chance.choice(["network_id", "public_address"])
+        amount = chance.choice([1, 3, 8]) * (1 if holder is None or kind["resource"] == "vcpu" else 2_000)
+        times = {"start_at": start, "end_at": start + length}
+        rows.append({"reservation_id": booked, "amount": amount, "released_at": None, **kind, **times})
+    with database.writing() as session:
+        ledger.release(session, booked, NOW)
+        session.execute(insert(Allocation), rows)
+        for days in (3, 11, 17):
+            begin = NOW + timedelta(days=days)
+            session.add(Maintenance(host_id=hosts[1], start_at=begin, end_at=begin + 9 * HOUR, why="disk"))
+    # Few enough public addresses to be short of them.
+    network = replace(Settings().network, public_first="198.19.0.100", public_last="198.19.0.103")
+    settings = Settings(booking=Booking(gap_s=600), network=network)
+    starts = set()
+    for hours in (1, 5, 13, 30, 72, 170):
+        length = hours * HOUR
+        for wanted in (WIDE, shape(vcpus=4, node_count=3), shape(node_count=1)):
+            for since in (NOW, NOW + timedelta(days=9, hours=5)):
+                found = availability.earliest(database, settings, wanted, length, since, now=NOW)
+                taken_for = length + timedelta(minutes=10)
+                until = NOW + availability.limits(settings).ahead
+                with database.reading() as session:
+                    stock = room.read(session, settings, Slot(since, until + taken_for), NOW)
+                groups = room.groups(wanted.smallest, settings)
+                expected = opening.earliest(stock, groups, taken_for, since, until)
+                assert found is not None
+                assert found == Slot(found.start, found.start + length)
+                assert found.start == expected
+                starts.add(found.start)
+    assert len(starts) > 8
 
 
 def test_the_earliest_start_is_moved_to_the_whole_minute(database: Database) -> None:

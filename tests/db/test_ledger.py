@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from datetime import datetime, timedelta
+from typing import Any
 
+import pytest
 from sqlalchemy import insert, text
 
 from app.db import ledger
@@ -26,12 +29,12 @@ LENGTHS = (
 )
 
 
-def fill(database: Database, number: int, seed: int) -> list[dict[str, object]]:
+def fill(database: Database, number: int, seed: int) -> list[dict[str, Any]]:
     """`number` allocations of one reservation around NOW, of all lengths, some released."""
     hosts = [host.id for host in make_site(database).values()]
     booked = book(database, make_account(database))
     chance = random.Random(seed)
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for amount in range(1, number + 1):
         length = chance.choice(LENGTHS)
         start = NOW - length + chance.random() * 2 * length
@@ -75,6 +78,45 @@ def test_taken_is_what_overlaps_or_is_overdue(database: Database) -> None:
                 row["amount"] for row in rows if is_taken(row, slot) and is_of(row, only)
             ]
             assert all(one.end > NOW for one in found)
+
+
+def test_only_those_holders_are_read_that_are_asked_for(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(database, 200, seed=2)
+    slot = Slot(NOW, NOW + timedelta(days=365))
+    for most_named in (ledger.MOST_NAMED, 0):
+        monkeypatch.setattr(ledger, "MOST_NAMED", most_named)
+        with database.reading() as session:
+            everything = ledger.taken(session, slot, NOW)
+            asked: list[set[int | str]] = [{1, 2, SITE}, {1}, {SITE}, set()]
+            for holders in asked:
+                found = ledger.taken(session, slot, NOW, holders)
+                assert Counter(found) == Counter(one for one in everything if one.holder in holders)
+
+
+def test_the_highest_at_some_moments_is_the_highest_of_the_sums_at_each(database: Database) -> None:
+    rows = fill(database, 300, seed=3)
+    hour = timedelta(hours=1)
+    moments = [NOW + days * 24 * hour for days in (0, 2, 9, 40)]
+    with database.reading() as session:
+        found = ledger.highest(session, moments, ["vcpu", "disk_mib"], NOW)
+        assert ledger.highest(session, moments, ["disk_mib"], NOW) == {}
+    hosts = {row["host_id"] for row in rows}
+    sums = {
+        host: max(
+            sum(
+                row["amount"]
+                for row in rows
+                if row["host_id"] == host
+                and row["released_at"] is None
+                and row["start_at"] <= moment < row["end_at"]
+            )
+            for moment in moments
+        )
+        for host in hosts
+    }
+    assert found == {(SITE if host is None else host, "vcpu"): highest for host, highest in sums.items()}
 
 
 def is_of(row: dict[str, object], only: list[int] | None) -> bool:
