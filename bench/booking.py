@@ -163,7 +163,7 @@ def _earliest(database: Database, where: str) -> list[measure.Result]:
     for the next weeks."""
     week = timedelta(days=7)
     results = []
-    for what, vcpus, runs in (("room now", 2, measure.PAIRS), ("room in weeks", 60, 2)):
+    for what, vcpus in (("room now", 2), ("room in weeks", 60)):
         shape = validate_shape(
             {"node_count": 64, "vcpus": vcpus, "memory_mib": 4000, "disk_gib": 10, "home_gib": 50}
         )
@@ -171,7 +171,7 @@ def _earliest(database: Database, where: str) -> list[measure.Result]:
         def ask(shape: Shape = shape) -> object:
             return availability.earliest(database, SETTINGS, shape, week, NOW, now=NOW)
 
-        costs = [measure.timed(ask) for _ in range(runs + 1)][1:]
+        costs = [measure.timed(ask) for _ in range(measure.PAIRS + 1)][1:]
         name = f"earliest slot, {what}, {where}"
         results.append(measure.compare(name, [cost.wall for cost in costs]))
         results.append(measure.compare(f"{name}, our CPU", [cost.cpu for cost in costs]))

@@ -23,22 +23,6 @@ class Need:
     amounts: Mapping[str, int]
     holders: tuple[Holder, ...]
 
-    def room(self, have: Amounts, level: Amounts) -> list[int]:
-        """How many such things each of `holders`, in this order, has room for when `level` is taken of `have`.
-
-        As `placement.fits` for all of them at once.
-        """
-        if not self.amounts:
-            return [0] * len(self.holders)
-        columns = (
-            [
-                (have.get((holder, resource), 0) - level.get((holder, resource), 0)) // amount
-                for holder in self.holders
-            ]
-            for resource, amount in self.amounts.items()
-        )
-        return [max(0, min(counts)) for counts in zip(*columns, strict=True)]
-
 
 def of_site(groups: Iterable[Group]) -> dict[str, int]:
     """What the groups take of the site as a whole, by resource."""

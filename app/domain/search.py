@@ -10,7 +10,7 @@ that still have room, and swept (`opening.earliest`).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -31,7 +31,7 @@ MINUTE = timedelta(minutes=1)
 PLENTY = 4
 FEW = 8
 
-# How many of each need each of its holders has room for.
+# How many of what must find room each holder that may take it has room for.
 Room = Sequence[Sequence[int]]
 
 
@@ -54,8 +54,9 @@ class Search:
     def __init__(self, site: Stock, ledger: Ledger, groups: Sequence[Group], length: timedelta) -> None:
         self._site, self._ledger, self._groups, self._length = site, ledger, groups, length
         self._part = length // PARTS
-        self._needs = [_scarcest(need, site.have) for need in needs(groups, site.candidates)]
-        self._empty = [need.room(site.have, {}) for need in self._needs]
+        # What takes nothing has room nowhere (`placement.fits`); the sweep finds that out.
+        self._bounds = [_bound(need, site.have) for need in needs(groups, site.candidates) if need.amounts]
+        self._empty = [bound.room({}) for bound in self._bounds]
         self._seen: dict[datetime, Room] = {}
 
     def earliest(self, since: datetime, until: datetime) -> datetime | None:
@@ -104,12 +105,12 @@ class Search:
         if not self._may_fit(room):
             return False
         few: set[Holder] = set()
-        for need, counts in zip(self._needs, room, strict=True):
+        for bound, counts in zip(self._bounds, room, strict=True):
             total = 0
-            for number, (count, holder) in enumerate(
-                sorted(zip(counts, need.holders, strict=True), reverse=True)
+            for number, (count, (holder, _)) in enumerate(
+                sorted(zip(counts, bound.keys, strict=True), reverse=True)
             ):
-                if not count or (number >= FEW and total >= PLENTY * need.must):
+                if not count or (number >= FEW and total >= PLENTY * bound.must):
                     break
                 few.add(holder)
                 total += count
@@ -136,19 +137,18 @@ class Search:
     def _look(self, end: datetime) -> Room:
         if end not in self._seen:
             moments = [end - number * self._part / MOMENTS for number in range(MOMENTS)]
-            resources = {resource for need in self._needs for resource in need.amounts}
-            taken = self._ledger.highest(moments, resources)
-            self._seen[end] = [need.room(self._site.have, taken) for need in self._needs]
+            taken = self._ledger.highest(moments, {bound.resource for bound in self._bounds})
+            self._seen[end] = [bound.room(taken) for bound in self._bounds]
         return self._seen[end]
 
     def _may_fit(self, room: Room) -> bool:
-        return all(sum(counts) >= need.must for need, counts in zip(self._needs, room, strict=True))
+        return all(sum(counts) >= bound.must for bound, counts in zip(self._bounds, room, strict=True))
 
     def _with_room(self, room: Room) -> set[Holder]:
         return {
             holder
-            for need, counts in zip(self._needs, room, strict=True)
-            for holder, count in zip(need.holders, counts, strict=True)
+            for bound, counts in zip(self._bounds, room, strict=True)
+            for (holder, _), count in zip(bound.keys, counts, strict=True)
             if count
         }
 
@@ -175,7 +175,31 @@ class Search:
         return Stock(candidates, mine, self._ledger.taken(slot, holders)), groups
 
 
-def _scarcest(need: Need, have: Mapping[Key, int]) -> Need:
-    """The same need of that resource alone of which there is room for the fewest: enough for a quick no."""
-    each = [replace(need, amounts={resource: amount}) for resource, amount in need.amounts.items()]
-    return min(each, key=lambda one: sum(one.room(have, {})), default=need)
+@dataclass(frozen=True)
+class _Bound:
+    """`must` things need room for `amount` each of that resource of which the site has the least for them.
+
+    What else they need is left to the sweep: this is enough for a quick no.
+    """
+
+    must: int
+    resource: str
+    amount: int
+    keys: tuple[Key, ...]
+    have: tuple[int, ...]
+
+    def room(self, taken: Mapping[Key, int]) -> list[int]:
+        """How many such things each holder has room for beside what is taken."""
+        amount = self.amount
+        return [
+            max(0, (have - taken.get(key, 0)) // amount)
+            for key, have in zip(self.keys, self.have, strict=True)
+        ]
+
+
+def _bound(need: Need, have: Mapping[Key, int]) -> _Bound:
+    each = []
+    for resource, amount in need.amounts.items():
+        keys = tuple((holder, resource) for holder in need.holders)
+        each.append(_Bound(need.must, resource, amount, keys, tuple(have.get(key, 0) for key in keys)))
+    return min(each, key=lambda bound: sum(bound.room({})))
