@@ -270,15 +270,12 @@ class Ledger:
     now: datetime
     kept: Sequence[Taken]
 
-    def highest(
-        self, moments: Sequence[datetime], resources: Collection[str]
-    ) -> dict[tuple[int | str, str], int]:
-        """The most that is taken of each at any of these moments, but for what is overdue."""
-        highest = ledger.highest(self.session, moments, resources, self.now)
+    def highest(self, moments: Sequence[datetime], resource: str) -> dict[int | str, int]:
+        """The most that is taken of each holder at any of these moments, but for what is overdue."""
+        highest = ledger.highest(self.session, moments, resource, self.now)
         for one in self.kept:
-            if any(one.start <= moment < one.end for moment in moments):
-                key = one.holder, one.resource
-                highest[key] = max(one.amount, highest.get(key, 0))
+            if one.resource == resource and any(one.start <= moment < one.end for moment in moments):
+                highest[one.holder] = max(one.amount, highest.get(one.holder, 0))
         return highest
 
     def pools(self, slot: Slot) -> dict[tuple[int | str, str], int]:

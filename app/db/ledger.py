@@ -124,16 +124,15 @@ def taken_of_pools(session: Session, slot: Slot, now: datetime) -> list[Taken]:
 
 
 def highest(
-    session: Session, moments: Sequence[datetime], resources: Collection[str], now: datetime
-) -> dict[tuple[int | str, str], int]:
-    """How much of these resources is taken at that of the moments at which it is the most, by (host id or SITE,
-    resource); what is overdue is left out."""
-    values = _parameters(Slot(min(moments), max(moments) + TICK), now)
+    session: Session, moments: Sequence[datetime], resource: str, now: datetime
+) -> dict[int | str, int]:
+    """How much of this resource is taken at that of the moments at which it is the most, by host id or SITE; what is
+    overdue is left out."""
+    values = _parameters(Slot(min(moments), max(moments) + TICK), now) | {"resource": resource}
     values |= {f"moment_{number}": moment for number, moment in enumerate(moments)}
-    found = rows(session, _sums_at(len(moments)), values | {"resources": list(resources)})
     return {
-        (SITE if host is None else host, resource): int(max(filter(None, sums), default=0))
-        for host, resource, *sums in found
+        SITE if host is None else host: int(max(filter(None, sums), default=0))
+        for host, *sums in rows(session, _sums_at(len(moments)), values)
     }
 
 
@@ -204,12 +203,11 @@ SUMS_OF_POOLS = select(_OF_POOLS.c.resource, func.sum(_OF_POOLS.c.amount)).group
 
 @cache
 def _sums_at(number: int) -> Select[*tuple[Any, ...]]:
-    """The query for the sums of `resources` at each of so many moments within the slot: moment_0, moment_1, ..."""
-    wanted = Allocation.resource.in_(bindparam("resources", type_=String, expanding=True))
-    one = overlapping(lambda _: wanted).subquery().c
+    """The query for the sums of `resource` at each of so many moments within the slot: moment_0, moment_1, ..."""
+    one = overlapping(lambda _: Allocation.resource == bindparam("resource")).subquery().c
     moments = [bindparam(f"moment_{index}", type_=Utc) for index in range(number)]
     sums = [func.sum(one.amount).filter(one.start_at <= moment, one.end_at > moment) for moment in moments]
-    return select(one.host_id, one.resource, *sums).group_by(one.host_id, one.resource)
+    return select(one.host_id, *sums).group_by(one.host_id)
 
 
 def take(

@@ -31,15 +31,12 @@ MINUTE = timedelta(minutes=1)
 PLENTY = 4
 FEW = 8
 
-# How many of what must find room each holder that may take it has room for.
-Room = Sequence[Sequence[int]]
-
 
 class Ledger(Protocol):
     """What is taken, read when it is asked for."""
 
-    def highest(self, moments: Sequence[datetime], resources: Collection[str]) -> Mapping[Key, int]:
-        """How much of these resources is taken at that of the moments at which it is the most; never too much."""
+    def highest(self, moments: Sequence[datetime], resource: str) -> Mapping[Holder, int]:
+        """How much of the resource each holder lends at that of the moments at which it is the most; never too much."""
 
     def pools(self, slot: Slot) -> Mapping[Key, int]:
         """How much of the site's pools is taken in `slot` at the most; never too little."""
@@ -55,16 +52,17 @@ class Search:
         self._site, self._ledger, self._groups, self._length = site, ledger, groups, length
         self._part = length // PARTS
         # What takes nothing has room nowhere (`placement.fits`); the sweep finds that out.
-        self._bounds = [_bound(need, site.have) for need in needs(groups, site.candidates) if need.amounts]
-        self._empty = [bound.room({}) for bound in self._bounds]
-        self._seen: dict[datetime, Room] = {}
+        bounds = [_bound(need, site.have) for need in needs(groups, site.candidates) if need.amounts]
+        # What is likely to be short comes first: then nobody asks for the rest.
+        self._bounds = sorted(bounds, key=lambda bound: sum(bound.room({})) / max(1, bound.must))
+        self._seen: dict[tuple[datetime, _Bound], list[int]] = {}
 
     def earliest(self, since: datetime, until: datetime) -> datetime | None:
         """The earliest start in [since, until] from which the groups fit; None when there is none.
 
         One later than `since` is moved on to the whole minute where that fits, too.
         """
-        if not self._may_fit(self._empty):
+        if self._is_short([]):
             return None
         if self._fits_on_few(since):
             return since
@@ -78,7 +76,7 @@ class Search:
                 continue
             first, last = passed + TICK, min(passed + width, until)
             stock, groups = self._stock(
-                Slot(first, last + self._length + MINUTE), self._in_play(passed, last)
+                Slot(first, last + self._length + MINUTE), self._in_play(self._held(passed, last))
             )
             start = opening.earliest(stock, groups, self._length, first, last)
             if start is not None:
@@ -97,19 +95,18 @@ class Search:
         whole += MINUTE
         if stock.is_free(groups, Slot(whole, whole + self._length)):
             return whole
-        return whole if whole > last and self._is_free(whole, self._with_room(self._empty)) else start
+        return whole if whole > last and self._is_free(whole, self._in_play([])) else start
 
     def _fits_on_few(self, start: datetime) -> bool:
         """Whether they fit on a few holders, which is all that is read of most sites: never wrong where it says yes."""
-        room = self._room([start - TICK + PARTS * self._part])
-        if not self._may_fit(room):
+        end = start - TICK + PARTS * self._part
+        if self._is_short([end]):
             return False
         few: set[Holder] = set()
-        for bound, counts in zip(self._bounds, room, strict=True):
+        for bound in self._bounds:
             total = 0
-            for number, (count, (holder, _)) in enumerate(
-                sorted(zip(counts, bound.keys, strict=True), reverse=True)
-            ):
+            room = sorted(zip(self._room(bound, [end]), bound.holders, strict=True), reverse=True)
+            for number, (count, holder) in enumerate(room):
                 if not count or (number >= FEW and total >= PLENTY * bound.must):
                     break
                 few.add(holder)
@@ -121,41 +118,51 @@ class Search:
         step = PARTS
         while step > 1:
             # All starts until step - 1 parts after `passed` hold the part after that and every step-th one from there.
-            ends = [passed + number * self._part for number in range(step, PARTS + 1, step)]
-            if not self._may_fit(self._room(ends)):
+            if self._is_short([passed + number * self._part for number in range(step, PARTS + 1, step)]):
                 return step - 1
             step //= 2
         return 0
 
-    def _room(self, ends: Iterable[datetime]) -> Room:
-        """What is room at all the moments looked at in the parts that end so."""
-        room = self._empty
+    def _is_short(self, ends: Sequence[datetime]) -> bool:
+        """Whether there is too little of something for slots that hold the parts with these ends."""
+        return any(sum(self._room(bound, ends)) < bound.must for bound in self._bounds)
+
+    def _room(self, bound: _Bound, ends: Sequence[datetime]) -> list[int]:
+        """How many things each of the bound's holders has room for at all moments looked at in these parts."""
+        room = bound.room({})
         for end in ends:
-            room = [list(map(min, *both)) for both in zip(room, self._look(end), strict=True)]
+            room = list(map(min, room, self._look(bound, end)))
         return room
 
-    def _look(self, end: datetime) -> Room:
-        if end not in self._seen:
+    def _look(self, bound: _Bound, end: datetime) -> list[int]:
+        if (end, bound) not in self._seen:
             moments = [end - number * self._part / MOMENTS for number in range(MOMENTS)]
-            taken = self._ledger.highest(moments, {bound.resource for bound in self._bounds})
-            self._seen[end] = [bound.room(taken) for bound in self._bounds]
-        return self._seen[end]
+            taken = self._ledger.highest(moments, bound.resource)
+            self._seen |= {
+                (end, one): one.room(taken) for one in self._bounds if one.resource == bound.resource
+            }
+        return self._seen[end, bound]
 
-    def _may_fit(self, room: Room) -> bool:
-        return all(sum(counts) >= bound.must for bound, counts in zip(self._bounds, room, strict=True))
+    def _held(self, passed: datetime, last: datetime) -> list[datetime]:
+        """The ends of those parts looked at that each slot holds which begins after `passed` until `last`."""
+        return [
+            end
+            for end in {end for end, _ in self._seen}
+            if last + self._part <= end <= passed + PARTS * self._part
+        ]
 
-    def _with_room(self, room: Room) -> set[Holder]:
+    def _in_play(self, ends: Sequence[datetime]) -> set[Holder]:
+        """The holders that may have room for something in slots that hold these parts, as far as was looked."""
         return {
             holder
-            for bound, counts in zip(self._bounds, room, strict=True)
-            for (holder, _), count in zip(bound.keys, counts, strict=True)
+            for bound in self._bounds
+            for holder, count in zip(
+                bound.holders,
+                self._room(bound, [end for end in ends if (end, bound) in self._seen]),
+                strict=True,
+            )
             if count
         }
-
-    def _in_play(self, passed: datetime, last: datetime) -> set[Holder]:
-        """The holders that may have room from a start after `passed` until `last`, as far as was looked already."""
-        ends = [end for end in self._seen if last + self._part <= end <= passed + PARTS * self._part]
-        return self._with_room(self._room(ends))
 
     def _is_free(self, start: datetime, holders: set[Holder]) -> bool:
         slot = Slot(start, start + self._length)
@@ -175,7 +182,7 @@ class Search:
         return Stock(candidates, mine, self._ledger.taken(slot, holders)), groups
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Bound:
     """`must` things need room for `amount` each of that resource of which the site has the least for them.
 
@@ -185,21 +192,21 @@ class _Bound:
     must: int
     resource: str
     amount: int
-    keys: tuple[Key, ...]
+    holders: tuple[Holder, ...]
     have: tuple[int, ...]
 
-    def room(self, taken: Mapping[Key, int]) -> list[int]:
+    def room(self, taken: Mapping[Holder, int]) -> list[int]:
         """How many such things each holder has room for beside what is taken."""
         amount = self.amount
         return [
-            max(0, (have - taken.get(key, 0)) // amount)
-            for key, have in zip(self.keys, self.have, strict=True)
+            max(0, (have - taken.get(holder, 0)) // amount)
+            for holder, have in zip(self.holders, self.have, strict=True)
         ]
 
 
 def _bound(need: Need, have: Mapping[Key, int]) -> _Bound:
     each = []
     for resource, amount in need.amounts.items():
-        keys = tuple((holder, resource) for holder in need.holders)
-        each.append(_Bound(need.must, resource, amount, keys, tuple(have.get(key, 0) for key in keys)))
+        there = tuple(have.get((holder, resource), 0) for holder in need.holders)
+        each.append(_Bound(need.must, resource, amount, need.holders, there))
     return min(each, key=lambda bound: sum(bound.room({})))

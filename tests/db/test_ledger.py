@@ -100,8 +100,8 @@ def test_the_highest_at_some_moments_is_the_highest_of_the_sums_at_each(database
     hour = timedelta(hours=1)
     moments = [NOW + days * 24 * hour for days in (0, 2, 9, 40)]
     with database.reading() as session:
-        found = ledger.highest(session, moments, ["vcpu", "disk_mib"], NOW)
-        assert ledger.highest(session, moments, ["disk_mib"], NOW) == {}
+        found = ledger.highest(session, moments, "vcpu", NOW)
+        assert ledger.highest(session, moments, "disk_mib", NOW) == {}
     hosts = {row["host_id"] for row in rows}
     sums = {
         host: max(
@@ -116,7 +116,7 @@ def test_the_highest_at_some_moments_is_the_highest_of_the_sums_at_each(database
         )
         for host in hosts
     }
-    assert found == {(SITE if host is None else host, "vcpu"): highest for host, highest in sums.items()}
+    assert found == {SITE if host is None else host: highest for host, highest in sums.items()}
 
 
 def is_of(row: dict[str, object], only: list[int] | None) -> bool:

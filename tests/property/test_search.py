@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,25 +33,17 @@ class ListedLedger:
     read: list[int] = field(default_factory=list)
     asked: set[Holder] = field(default_factory=set)
 
-    def highest(self, moments: Sequence[datetime], resources: Collection[str]) -> dict[Key, int]:
+    def highest(self, moments: Sequence[datetime], resource: str) -> dict[Holder, int]:
         self.looks += 1
-        return self._most(
-            [(one for one in self.rows if one.start <= moment < one.end) for moment in moments], resources
-        )
-
-    def _most(self, each: Iterable[Iterable[Taken]], resources: Collection[str]) -> dict[Key, int]:
-        most: Counter[Key] = Counter()
-        for there in each:
-            level: Counter[Key] = Counter()
-            for one in there:
-                if one.resource in resources:
-                    level[one.holder, one.resource] += one.amount
-            most |= level
+        most: Counter[Holder] = Counter()
+        for moment in moments:
+            there = (one for one in self.rows if one.resource == resource and one.start <= moment < one.end)
+            most |= _level(there, lambda one: one.holder)
         return dict(most)
 
     def pools(self, slot: Slot) -> dict[Key, int]:
-        there = [one for one in self.rows if one.holder == SITE and slot.overlaps(Slot(one.start, one.end))]
-        return self._most([there], {one.resource for one in there})
+        there = (one for one in self.rows if one.holder == SITE and slot.overlaps(Slot(one.start, one.end)))
+        return dict(_level(there, lambda one: (one.holder, one.resource)))
 
     def taken(self, slot: Slot, holders: Collection[Holder]) -> list[Taken]:
         found = [
@@ -61,6 +54,13 @@ class ListedLedger:
         self.read.append(len(found))
         self.asked.update(holders)
         return found
+
+
+def _level(taken: Iterable[Taken], by: Callable[[Taken], Any]) -> Counter[Any]:
+    level: Counter[Any] = Counter()
+    for one in taken:
+        level[by(one)] += one.amount
+    return level
 
 
 @st.composite
