@@ -27,16 +27,20 @@ def host_key(lab: Lab, host: Host) -> str:
     return " ".join(words[:2])
 
 
-def ssh(lab: Lab, host: Host) -> list[str]:
-    """The argv of an SSH login to the host by the operator's key, with the host's key pinned."""
-    options = {
-        "UserKnownHostsFile": str(lab.known_hosts),
+def ssh(lab: Lab, host: Host, key: Path | None = None, **more: object) -> list[str]:
+    """The argv of an SSH login to the host, with the host's key pinned, by `key` (else the operator's) and with
+    `more` options."""
+    options: dict[str, object] = {
+        "UserKnownHostsFile": lab.known_hosts,
         "GlobalKnownHostsFile": "/dev/null",
         "StrictHostKeyChecking": "yes",
         "IdentitiesOnly": "yes",
         "BatchMode": "yes",
         # Until the greeting; a machine host whose every instruction is translated may take its time.
-        "ConnectTimeout": "5" if host.kind == "namespace" else "45",
+        "ConnectTimeout": 5 if host.kind == "namespace" else 45,
+        # OpenSSH's default exchange takes a processor a tenth of a second at each end, and such a host several.
+        "KexAlgorithms": "curve25519-sha256",
+        **more,
     }
     words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    return ["ssh", "-F", "none", "-i", str(lab.operator_key), *words, f"root@{lab.address(host)}"]
+    return ["ssh", "-F", "none", "-i", str(key or lab.operator_key), *words, f"root@{lab.address(host)}"]

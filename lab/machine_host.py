@@ -6,6 +6,7 @@ QEMU is the one daemon of a holder like a namespace host's, in the switch's netw
 and ends a host's processes does so here as well.
 """
 
+import functools
 import os
 import re
 import shlex
@@ -189,8 +190,10 @@ def _cards(lab: Lab, host: Host) -> list[str]:
     return argv
 
 
+@functools.cache
 def kvm_works(root: Root) -> bool:
-    """Whether our kernel runs under KVM here: /dev/kvm may open and answer and still hang a guest.
+    """Whether our kernel runs under KVM here: /dev/kvm may open and answer and still hang a guest. Tried once in the
+    life of a process.
 
     Without a root file system it panics and reboots, at which QEMU ends.
     """

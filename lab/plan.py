@@ -39,7 +39,7 @@ NAMESPACES = (
 MACHINES = (
     Host("x1", 21, ("gateway", "compute"), ("sshd", "xen"), "machine"),
     Host("x2", 22, ("compute",), ("sshd", "xen"), "machine"),
-    Host("st1", 24, ("storage",), ("sshd",), "machine"),
+    Host("st1", 24, ("storage", "builder"), ("sshd",), "machine"),
 )
 MIXED = (NAMESPACES[0], NAMESPACES[1], NAMESPACES[3], MACHINES[1])
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The root file system of the machine hosts, with kernel, initrd and Xen; cached by what it is made from."""
 
+import functools
 import gzip
 import hashlib
 import io
@@ -90,8 +91,10 @@ def packages() -> list[str]:
     return [line for line in lines if line]
 
 
+@functools.cache
 def ensure() -> Root:
-    """The root file system, made if the cache has none from the same packages and files (some minutes)."""
+    """The root file system, made if the cache has none from the same packages and files (some minutes); looked for
+    once in the life of a process."""
     root = Root(CACHE / _key())
     if root.folder.exists():
         return root

@@ -6,19 +6,16 @@ Booting them takes minutes, so those that the chosen tests use are booted once, 
 end after LEASEHOLD_KEEP_MACHINES=1.
 """
 
-import json
 import os
 import socket
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from lab import lifecycle, plan
-from lab import site as sites
 from lab.plan import Lab
 from lab.site import Site
-from tests.machines.machine import SETTINGS, Machine, add_host
+from tests.machines.machine import Machine, connected, make_site
 
 
 @pytest.fixture(scope="session")
@@ -49,33 +46,27 @@ def machine_lab(in_use: tuple[str, ...]) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="session")
-def machine_site(
-    machine_lab: Lab, in_use: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Site]:
+def machine_site(machine_lab: Lab, in_use: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Site:
     """A site made by the real commands, with these hosts added as an operator does."""
-    described = json.loads((machine_lab.state / "lab.json").read_text())
-    made = sites.make(tmp_path_factory.mktemp("machines"), described, settings=SETTINGS)
-    chosen = [{**described, "hosts": [host]} for host in described["hosts"] if host["name"] in in_use]
-    with ThreadPoolExecutor(len(chosen)) as pool:
-        list(pool.map(lambda one: add_host(made, one), chosen))
-    yield made
-    for name in in_use:
-        Machine(machine_lab, name, made).hang_up()
+    return make_site(tmp_path_factory.mktemp("machines"), machine_lab, in_use)
 
 
 @pytest.fixture(scope="session")
-def x1(machine_lab: Lab, machine_site: Site) -> Machine:
+def x1(machine_lab: Lab, machine_site: Site) -> Iterator[Machine]:
     """The gateway, which is a compute host as well, under Xen."""
-    return Machine(machine_lab, "x1", machine_site)
+    with connected(machine_lab, "x1", machine_site) as machine:
+        yield machine
 
 
 @pytest.fixture(scope="session")
-def x2(machine_lab: Lab, machine_site: Site) -> Machine:
+def x2(machine_lab: Lab, machine_site: Site) -> Iterator[Machine]:
     """A compute host under Xen."""
-    return Machine(machine_lab, "x2", machine_site)
+    with connected(machine_lab, "x2", machine_site) as machine:
+        yield machine
 
 
 @pytest.fixture(scope="session")
-def st1(machine_lab: Lab, machine_site: Site) -> Machine:
+def st1(machine_lab: Lab, machine_site: Site) -> Iterator[Machine]:
     """The storage host: volume group ``leasehold`` with the thin pool ``pool``."""
-    return Machine(machine_lab, "st1", machine_site)
+    with connected(machine_lab, "st1", machine_site) as machine:
+        yield machine

@@ -2,21 +2,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """A machine host as the tests and benches talk to it, by the operator's key and by the manager's."""
 
+import json
 import shlex
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab import fault
+from lab import fault, keys
 from lab import site as sites
 from lab.plan import Lab
 from lab.run import LabError
 from lab.site import Site
-from workers.node.protocol import Reply, Request, parse_hello, parse_reply
+from workers.engine.hosts import Connections
+from workers.engine.ssh import Endpoint
+from workers.node.protocol import Reply, Request
 
 # All by the kernel. Guests are files only: what is shown here comes before them.
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -34,7 +39,7 @@ PATIENCE_S = 600.0
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine host that belongs to a site: its helper answers the site's manager.
+    """A machine host that belongs to a site: its helper answers the site's manager through `door`.
 
     One connection a key is kept open, because a login takes the host longer than most of what is asked of it.
     """
@@ -42,25 +47,36 @@ class Machine:
     lab: Lab
     name: str
     site: Site
+    door: Connections
 
     def run(self, *argv: str, check: bool = True, text: str = "", timeout_s: float = PATIENCE_S) -> str:
-        """What a program on the host prints."""
-        done = self._ssh(self.lab.operator_key, shlex.join(argv), text, timeout_s)
-        assert not check or done.returncode == 0, f"{self.name}: {argv}: {done.stderr}{done.stdout}"
-        return done.stdout
+        """What a program on the host prints; by the operator's key."""
+        kept = self.site.folder / f"{self.name}.ssh"
+        host = self.lab.host(self.name)
+        ssh = keys.ssh(self.lab, host, ControlMaster="auto", ControlPath=kept, ControlPersist="yes")
+        # Into files: the process that keeps the connection would hold on to pipes.
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            done = subprocess.run(
+                [*ssh, shlex.join(argv)], input=text, stdout=out, stderr=err, text=True, timeout=timeout_s
+            )
+            out.seek(0)
+            err.seek(0)
+            said = out.read()
+            assert not check or done.returncode == 0, f"{self.name}: {argv}: {err.read()}{said}"
+        return said
 
     def ask(self, *wanted: tuple[str, str, Mapping[str, Any]], timeout_s: float = PATIENCE_S) -> list[Reply]:
-        """One session with the helper, by the manager's key and so through the forced command."""
-        lines = [Request(str(n), *request).to_json() + "\n" for n, request in enumerate(wanted)]
-        done = self._ssh(self.site.folder / "ssh" / "id_ed25519", "", "".join(lines), timeout_s)
-        assert done.returncode == 0, done.stderr
-        hello, *replies = done.stdout.splitlines()
-        parse_hello(hello)
-        return [parse_reply(reply) for reply in replies]
+        """One batch for the helper, as a pass sends it: by the manager's key and so through the forced command."""
+        requests = [Request(str(n), *request) for n, request in enumerate(wanted)]
+        host = self.lab.host(self.name)
+        to = Endpoint(self.name, self.lab.address(host), 22, keys.host_key(self.lab, host))
+        (answer,) = self.door.call_all({to: requests}, deadline_s=timeout_s)
+        assert answer.failure is None, answer.failure
+        return list(answer.replies)
 
     def begin(self, *wanted: tuple[str, str, Mapping[str, Any]]) -> subprocess.Popen[str]:
         """The same over a connection of its own, to read the replies from and to be killed."""
-        argv = self._argv(self.site.folder / "ssh" / "id_ed25519")
+        argv = keys.ssh(self.lab, self.lab.host(self.name), self.site.folder / "ssh" / "id_ed25519")
         process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert process.stdin is not None
         for n, request in enumerate(wanted):
@@ -68,39 +84,19 @@ class Machine:
         process.stdin.flush()
         return process
 
-    def reboot(self) -> None:
-        """Take its power and give it back."""
+    def power_off(self) -> None:
+        """Take its power, without a word to it."""
         self.hang_up()
-        fault.reboot(self.lab.name, self.name)
+        fault.stop_host(self.lab.name, self.name, "off")
+
+    def power_on(self) -> None:
+        """Give it back, and come back when it answers."""
+        fault.start_host(self.lab.name, self.name)
 
     def hang_up(self) -> None:
-        """Close the kept connections."""
-        for kept in self.site.folder.glob(f"{self.name}-*.ssh"):
-            subprocess.run(["ssh", "-o", f"ControlPath={kept}", "-O", "exit", self.name], capture_output=True)
-
-    def _argv(self, key: Path, **more: object) -> list[str]:
-        """The argv of a login by that key, with more options."""
-        options = {
-            "BatchMode": "yes",
-            "IdentitiesOnly": "yes",
-            "UserKnownHostsFile": self.lab.known_hosts,
-            **more,
-        }
-        words = [word for option in options.items() for word in ("-o", "=".join(map(str, option)))]
-        to = f"root@{self.lab.address(self.lab.host(self.name))}"
-        return ["ssh", "-F", "none", "-i", str(key), *words, to]
-
-    def _ssh(self, key: Path, command: str, text: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
-        """What became of a command there; `text` is its standard input."""
-        kept = self.site.folder / f"{self.name}-{key.name}.ssh"
-        argv = self._argv(key, ControlMaster="auto", ControlPath=kept, ControlPersist="yes")
-        argv += [command] if command else []
-        # Into files: the process that keeps the connection would hold on to pipes.
-        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            done = subprocess.run(argv, input=text, stdout=out, stderr=err, text=True, timeout=timeout_s)
-            out.seek(0)
-            err.seek(0)
-            return subprocess.CompletedProcess(argv, done.returncode, out.read(), err.read())
+        """Close the operator's kept connection."""
+        kept = self.site.folder / f"{self.name}.ssh"
+        subprocess.run(["ssh", "-o", f"ControlPath={kept}", "-O", "exit", self.name], capture_output=True)
 
     def changed(self, op: str, want: str, args: Mapping[str, Any]) -> tuple[str, ...]:
         """What was done for one request; the same again must be no work."""
@@ -118,7 +114,28 @@ class Machine:
         return reply.error.code, reply.error.message
 
 
-def add_host(site: Site, described: dict[str, Any]) -> None:
+@contextmanager
+def connected(lab: Lab, name: str, site: Site) -> Iterator[Machine]:
+    """The host by that name; its connections are closed at the end."""
+    with Connections(identity=site.folder / "ssh" / "id_ed25519", reveal=str) as door:
+        machine = Machine(lab, name, site, door)
+        try:
+            yield machine
+        finally:
+            machine.hang_up()
+
+
+def make_site(folder: Path, lab: Lab, names: Collection[str]) -> Site:
+    """A site in `folder`, made by the real commands, with these hosts of the lab added as an operator does."""
+    described = json.loads((lab.state / "lab.json").read_text())
+    made = sites.make(folder, described, settings=SETTINGS)
+    chosen = [{**described, "hosts": [host]} for host in described["hosts"] if host["name"] in names]
+    with ThreadPoolExecutor(len(chosen)) as pool:
+        list(pool.map(lambda one: _add_host(made, one), chosen))
+    return made
+
+
+def _add_host(site: Site, described: dict[str, Any]) -> None:
     """Add a host, and again where it was too slow for the command's patience; a second time does what is left."""
     until = time.monotonic() + ADDED_WITHIN_S
     while True:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,14 @@ DIR = "/var/lib/leasehold"
 GROUP, GROUP_MIB, POOL_MIB = "lhsmall", 64, 40
 VOLUME: dict[str, Any] = {"volume": "lh7-node1-root", "size_mib": 48, "image": None, "wipe": "discard"}
 SMALL = {"pool_mib": POOL_MIB, "full_percent": 90}
+
+
+def disk(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arguments of a small volume in the site's own pool, and of its export to nobody who is there."""
+    lvm = {**VOLUME, "volume": name, "size_mib": 8, "pool_mib": 0, "full_percent": 90}
+    lio = {"target": f"iqn.2026-11.org.leasehold:{name}", "volume": name, "portal": "127.0.0.1"}
+    lio |= {"initiator": "iqn.2026-11.org.leasehold.lab:nobody", "user": name}
+    return lvm, lio | {"password": "not-a-real-secret", "mutual": "not-a-real-mutual"}
 
 
 @contextmanager
@@ -68,10 +77,15 @@ def test_group_and_pool_without_room_are_told_and_those_that_have_volumes_keep_t
         assert (reply.error.code, reply.error.retryable) == ("no_space", True)
         assert "insufficient free space" in reply.error.message
         assert names(st1, GROUP) == []
-        (reply,) = ask_small(st1, ("lvm", "present", {**VOLUME, **SMALL}))
-        assert reply.state == "present", reply
-        st1.run("sh", "-c", f"head -c 38M /dev/urandom > /dev/{GROUP}/{VOLUME['volume']}")
         other = {**VOLUME, **SMALL, "volume": "lh8-node1-root"}
+        limited = {**other, "full_percent": 1}
+        reply, refused = ask_small(st1, ("lvm", "present", {**VOLUME, **SMALL}), ("lvm", "present", limited))
+        assert reply.state == "present", reply
+        assert refused.error is not None
+        used = re.search(r": (\S+) % of its 40 MiB and (\S+) % of its metadata are", refused.error.message)
+        assert used, refused
+        assert float(used[1]) < 1 <= float(used[2]), "metadata that are full suffice"
+        st1.run("sh", "-c", f"head -c 38M /dev/urandom > /dev/{GROUP}/{VOLUME['volume']}")
         refused, kept = ask_small(st1, ("lvm", "present", other), ("lvm", "present", {**VOLUME, **SMALL}))
         assert refused.error is not None
         assert refused.error.code == "no_space"
@@ -84,23 +98,71 @@ def test_group_and_pool_without_room_are_told_and_those_that_have_volumes_keep_t
         assert names(st1, GROUP) == ["pool"]
 
 
+FOREIGN = """
+import rtslib_fb as r
+store = r.RDMCPStorageObject("foreign", size=1 << 20)
+group = r.TPG(r.Target(r.FabricModule("iscsi"), "TARGET"), 1)
+r.LUN(group, 0, store)
+"""
+FOREIGN_GONE = """
+import rtslib_fb as r
+r.Target(r.FabricModule("iscsi"), "TARGET", "lookup").delete()
+r.RDMCPStorageObject("foreign").delete()
+"""
+
+
+def test_a_target_of_that_name_by_another_hand_is_left_alone(st1: Machine) -> None:
+    lvm, lio = disk("lh7-node9-root")
+    target = lio["target"]
+    st1.changed("lvm", "present", lvm)
+    st1.run("python3", "-c", FOREIGN.replace("TARGET", target))
+    try:
+        for want in ("present", "absent"):
+            code, message = st1.refusal("lio", want, lio)
+            assert (code, "foreign" in message) == ("not_ours", True)
+        assert "lun_0" in st1.run("ls", f"/sys/kernel/config/target/iscsi/{target}/tpgt_1/lun")
+    finally:
+        st1.run("python3", "-c", FOREIGN_GONE.replace("TARGET", target))
+    st1.changed("lio", "present", lio)
+    st1.changed("lio", "absent", lio)
+    st1.changed("lvm", "absent", lvm)
+
+
+def test_what_another_helper_exported_is_seen_by_one_that_is_kept(st1: Machine) -> None:
+    """Two managers may run the passes, and each keeps a helper."""
+    (lvm, lio), (other_lvm, other_lio) = disk("lh7-n0-root"), disk("lh7-n1-root")
+    for op, args in (("lvm", lvm), ("lio", lio)):
+        st1.changed(op, "present", args)
+    with st1.begin(("lvm", "present", other_lvm), ("lio", "present", other_lio)) as other:
+        said = other.communicate(timeout=300)[0]
+    assert [parse_reply(line).state for line in said.splitlines()[1:]] == ["present", "present"]
+    (reply,) = st1.ask(("lio", "present", other_lio))
+    assert (reply.state, reply.did) == ("present", ())
+    backstores = "ls -d /sys/kernel/config/target/core/iblock_*/lh7-*"
+    assert len(st1.run("sh", "-c", backstores).splitlines()) == 2
+    for op, args in (("lio", lio), ("lio", other_lio), ("lvm", lvm), ("lvm", other_lvm)):
+        st1.changed(op, "absent", args)
+
+
 def test_ssh_that_dies_in_the_middle_leaves_what_the_next_request_completes(st1: Machine) -> None:
-    volumes = [f"lh7-n{number}-root" for number in range(4)]
-    pool = {"pool_mib": 0, "full_percent": 90}
-    wanted = [("lvm", "present", {**VOLUME, **pool, "volume": name, "size_mib": 8}) for name in volumes]
-    with st1.begin(*wanted) as dying:
-        assert dying.stdout is not None
-        dying.stdout.readline()
-        first = parse_reply(dying.stdout.readline())
-        dying.kill()
-    assert (first.state, first.changed) == ("present", True)
-    left = wanted
-    while left:  # the helper that lost its connection ends what it was at; its lock is waited for
-        replies = st1.ask(*left)
-        assert all(reply.ok or (reply.error and reply.error.code == "busy") for reply in replies), replies
-        left = [request for request, reply in zip(left, replies, strict=True) if not reply.ok]
-    made = json.loads(st1.run("lvs", "--reportformat", "json", "-o", "lv_name,lv_tags", "leasehold"))
-    ours = {row["lv_name"]: row["lv_tags"] for row in made["report"][0]["lv"] if row["lv_name"] in volumes}
-    assert ours == dict.fromkeys(volumes, "leasehold:lh7")
-    for _, _, args in wanted:
-        st1.changed("lvm", "absent", args)
+    names = [f"lh7-n{number}-root" for number in range(3)]
+    wanted = [request for lvm, lio in map(disk, names) for request in (("lvm", lvm), ("lio", lio))]
+    for want in ("present", "absent"):
+        asked = [(op, want, args) for op, args in (wanted if want == "present" else reversed(wanted))]
+        with st1.begin(*asked) as dying:
+            assert dying.stdout is not None
+            dying.stdout.readline()
+            first = parse_reply(dying.stdout.readline())
+            dying.kill()
+        assert (first.state, first.changed) == (want, True)
+        left = asked
+        while left:  # the helper that lost its connection ends what it was at; its lock is waited for
+            replies = st1.ask(*left)
+            assert all(reply.ok or (reply.error and reply.error.code == "busy") for reply in replies), replies
+            left = [request for request, reply in zip(left, replies, strict=True) if not reply.ok]
+        rows = json.loads(st1.run("lvs", "--reportformat", "json", "-o", "lv_name,lv_tags", "leasehold"))
+        tags = {row["lv_name"]: row["lv_tags"] for row in rows["report"][0]["lv"] if row["lv_name"] in names}
+        made = names if want == "present" else []
+        assert tags == dict.fromkeys(made, "leasehold:lh7")
+        targets = st1.run("sh", "-c", "ls /sys/kernel/config/target/iscsi | grep :lh7- || :").split()
+        assert targets == [f"iqn.2026-11.org.leasehold:{name}" for name in made]

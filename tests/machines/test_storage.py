@@ -186,6 +186,7 @@ def test_an_export_is_there_again_from_the_saved_configuration(
 def test_a_held_lock_of_targetcli_is_told_and_nothing_is_done(st1: Machine, exported: dict[str, Any]) -> None:
     st1.run("systemd-run", "--quiet", "--unit=lhtest", "flock", "/run/targetcli.lock", "sleep", "600")
     try:
+        st1.run("sh", "-c", "while flock -n /run/targetcli.lock true; do sleep 0.1; done")
         code, message = st1.refusal("lio", "absent", exported)
     finally:
         st1.run("systemctl", "stop", "lhtest")
