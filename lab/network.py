@@ -9,6 +9,8 @@ from lab.plan import BRIDGES, PUBLIC_BRIDGE, Host, Lab
 from lab.run import LabError, run
 
 NETNS = Path("/run/netns")
+# Set before a link of the switch is up: with an address of its own it would look for routers at any time, untagged.
+MUTE = ("addrgenmode", "none")
 
 
 def ip(*words: str, netns: str | None = None, check: bool = True) -> str:
@@ -44,6 +46,7 @@ def make_switch(lab: Lab) -> None:
     _make_namespace(lab.switch)
     for bridge in BRIDGES:
         ip("link", "add", bridge, "type", "bridge", "mcast_snooping", "0", netns=lab.switch)
+        ip("link", "set", bridge, *MUTE, netns=lab.switch)
         ip("link", "set", bridge, "up", netns=lab.switch)
     for bridge, (machine_end, address) in zip(("underlay", "public"), lab.machine_links.items(), strict=True):
         port = f"m-{bridge}"
@@ -75,6 +78,7 @@ def plug_taps(lab: Lab, host: Host) -> list[tuple[str, str]]:
     for bridge in ("underlay", "trunk", *(("public",) if "gateway" in host.roles else ())):
         tap = host.name if bridge == "underlay" else f"{host.name}-{bridge}"
         ip("tuntap", "add", "dev", tap, "mode", "tap", netns=lab.switch)
+        ip("link", "set", tap, *MUTE, netns=lab.switch)
         ip("link", "set", tap, "master", bridge, "up", netns=lab.switch)
         plugged.append((tap, lab.mac(host, bridge)))
     return plugged

@@ -6,9 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
-import subprocess
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +13,7 @@ import pytest
 
 from lab.plan import Lab
 from tests.machines.machine import Machine
+from tests.machines.trunk import captured, guest
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(1500)]
 
@@ -40,23 +38,6 @@ def unchanged(x1: Machine, x2: Machine) -> Iterator[None]:
     assert (links(x1), links(x2)) == before
 
 
-@contextlib.contextmanager
-def guest(machine: Machine, key: str, address: str, number: int = 1) -> Iterator[str]:
-    """Something with a plain interface on the cluster's bridge, as a guest has it; gives its namespace's name."""
-    name, port = f"{key}-guest{number}", f"{key}-t{number}"
-    script = f"""set -e
-        ip netns add {name}
-        ip link add {port} type veth peer name eth0 netns {name}
-        ip link set {port} master {key}-br up
-        ip -n {name} address add {address}/16 dev eth0
-        ip -n {name} link set eth0 up"""
-    machine.run("sh", "-c", script)
-    try:
-        yield name
-    finally:
-        machine.run("sh", "-c", f"ip link del {port}; ip netns del {name}")
-
-
 def reaches(machine: Machine, namespace: str, address: str, *, size: int = 56) -> bool:
     ping = ("ping", "-c", "3", "-i", "0.3", "-W", "3", "-M", "do", "-s", str(size), address)
     return ", 0% packet loss" in machine.run("ip", "netns", "exec", namespace, *ping, check=False)
@@ -79,25 +60,6 @@ def test_link_and_bridge_are_made_marked_and_gone_and_the_parent_is_not_touched(
     assert links(x1) == before
 
 
-@contextlib.contextmanager
-def captured(lab: Lab, host: str) -> Iterator[list[tuple[int | None, str]]]:
-    """Fills the list, at the end, with (VLAN ID or None, what tcpdump says) of each frame on the host's cable to the
-    trunk."""
-    frames: list[tuple[int | None, str]] = []
-    switch = ("nsenter", f"--net=/run/netns/{lab.switch}")
-    argv = [*switch, "tcpdump", "-i", f"{host}-trunk", "-e", "-n", "-l", "-U"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tcpdump:
-        assert tcpdump.stderr is not None
-        while "listening on" not in tcpdump.stderr.readline():
-            assert tcpdump.poll() is None
-        yield frames
-        time.sleep(1)
-        tcpdump.terminate()
-        lines = tcpdump.communicate(timeout=30)[0].splitlines()
-    tags = (re.search(r"\bvlan (\d+),", line) for line in lines)
-    frames += [(int(tag[1]) if tag else None, line) for tag, line in zip(tags, lines, strict=True)]
-
-
 def test_same_addresses_in_two_clusters_and_each_frame_with_its_tag(
     machine_lab: Lab, x1: Machine, x2: Machine
 ) -> None:
@@ -115,9 +77,11 @@ def test_same_addresses_in_two_clusters_and_each_frame_with_its_tag(
                 assert reaches(x1, f"{key}-guest1", "10.20.1.2"), key
             assert reaches(x1, "lh8-guest1", "10.20.1.3", size=1472), "a full frame passes with its tag"
             assert not reaches(x1, "lh7-guest1", "10.20.1.3"), "that address is in the other cluster only"
-    assert {vid for vid, frame in frames if "10.20.1." in frame} == {101, 102}, "and none without a tag"
-    assert {vid for vid, frame in frames if "who-has 10.20.1.3" in frame} == {101, 102}
-    assert {vid for vid, frame in frames if "10.20.1.3 is-at" in frame} == {102}
+    assert {frame.vid for frame in frames if "10.20.1." in frame.words} == {101, 102}, (
+        "and none without a tag"
+    )
+    assert {frame.vid for frame in frames if "who-has 10.20.1.3" in frame.words} == {101, 102}
+    assert {frame.vid for frame in frames if "10.20.1.3 is-at" in frame.words} == {102}
     for machine in (x1, x2):
         for key, vid in clusters.items():
             machine.changed("vlan", "absent", network(key, vid))
