@@ -35,6 +35,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 ADDED_WITHIN_S = 900.0
 PATIENCE_S = 600.0
+# Only what reservations bring: golden volumes belong to the site, and directories of the kernel's stay.
+LEFT = """
+lvs --noheadings --options lv_name,lv_tags leasehold 2> /dev/null | sed '/leasehold:lh *$/d'
+ls -d /sys/kernel/config/target/iscsi/iqn.* /sys/kernel/config/target/core/iblock_*/*/ 2> /dev/null
+nft list tables
+iscsiadm --mode session 2>&1
+find /etc/iscsi/nodes /var/lib/leasehold/domains /var/lib/leasehold/iso -type f 2> /dev/null
+grep -o 'iqn[^"]*:lh[^"]*' /etc/rtslib-fb-target/saveconfig.json
+virsh --quiet list --all --name 2> /dev/null
+:"""
 
 
 @dataclass(frozen=True)
@@ -145,3 +155,14 @@ def _add_host(site: Site, described: dict[str, Any]) -> None:
         except LabError:
             if time.monotonic() > until:
                 raise
+
+
+def left_on(machine: Machine) -> dict[str, Any]:
+    """What reservations leave on a host when they leave something."""
+    links, addresses = (json.loads(machine.run("ip", "-json", what)) for what in ("link", "address"))
+    keep = ("ifname", "mtu", "master", "ifalias")
+    return {
+        "links": sorted([str(link.get(name)) for name in keep] for link in links),
+        "addresses": sorted((one["ifname"], a["local"]) for one in addresses for a in one["addr_info"]),
+        "rest": [" ".join(line.split()) for line in machine.run("sh", "-c", LEFT).splitlines()],
+    }
