@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -35,6 +36,8 @@ from app.web.steps import Step, checks_of, make_steps, progress
 ZONE = ZoneInfo("UTC")
 
 
+# Many reservations begin and end at the same times.
+@lru_cache(maxsize=4096)
 def time(moment: datetime | None) -> str | None:
     """The moment in RFC 3339, in UTC."""
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -52,19 +55,21 @@ def slot(found: Slot) -> dict[str, Any]:
 
 def summary(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
     """One line of the list, from a row of `reservation.page`."""
+    # All at once: asked for by name, one by one, they cost as much as the rest of it.
+    number, name, owner, state, version, start, end, requested, hold, cancelled, why, node_count = row
     return {
-        "id": row.id,
-        "name": row.name,
-        "owner": row.owner,
-        "state": row.state,
-        "version": row.version,
-        "start": time(row.start_at),
-        "end": time(row.end_at),
-        "node_count": row.node_count,
-        "requested_at": time(row.requested_at),
-        "hold_until": time(row.hold_until),
-        "cancel_requested_at": time(row.cancel_requested_at),
-        "why": row.why,
+        "id": number,
+        "name": name,
+        "owner": owner,
+        "state": state,
+        "version": version,
+        "start": time(start),
+        "end": time(end),
+        "node_count": node_count,
+        "requested_at": time(requested),
+        "hold_until": time(hold),
+        "cancel_requested_at": time(cancelled),
+        "why": why,
     }
 
 

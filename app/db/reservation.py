@@ -176,9 +176,10 @@ class ClusterUser(Base):
 # Made once: making them costs more than running them.
 ALL = select(Reservation)
 LIVE_OF_NAME = select(Reservation.id).where(Reservation.name == bindparam("name"), IS_LIVE).limit(1)
+IS_COUNTED = and_(Node.kind == "compute", Node.leaving_at.is_(None))
 COMPUTES = (
     select(func.count())
-    .where(Node.reservation_id == Reservation.id, Node.kind == "compute", Node.leaving_at.is_(None))
+    .where(Node.reservation_id == Reservation.id, IS_COUNTED)
     .correlate(Reservation)
     .scalar_subquery()
     .label("node_count")
@@ -187,6 +188,7 @@ LINES = (
     select(
         Reservation.id,
         Reservation.name,
+        Account.name.label("owner"),
         Reservation.state,
         Reservation.version,
         Reservation.start_at,
@@ -195,13 +197,11 @@ LINES = (
         Reservation.hold_until,
         Reservation.cancel_requested_at,
         Reservation.why,
-        Account.name.label("owner"),
-        COMPUTES,
     )
     .join(Account, Account.id == Reservation.owner_id)
     .order_by(Reservation.start_at.desc(), Reservation.id.desc())
 )
-LINE = LINES.where(Reservation.id == bindparam("reservation_id"))
+LINE = LINES.add_columns(COMPUTES).where(Reservation.id == bindparam("reservation_id"))
 OWN_LINE = LINE.where(Reservation.owner_id == bindparam("account_id"))
 # What a query selects.
 Columns = TypeVarTuple("Columns")
@@ -272,7 +272,11 @@ def page(
     if after is not None:
         place = select(r.start_at).where(r.id == after).scalar_subquery()
         query = query.where(or_(r.start_at < place, and_(r.start_at == place, r.id < after)))
-    return session.execute(query).all()
+    # Nodes are counted for the rows that are answered alone: in the query itself PostgreSQL would count first.
+    found = query.subquery("found")
+    nodes = select(func.count()).where(Node.reservation_id == found.c.id, IS_COUNTED).scalar_subquery()
+    lines = select(*found.c, nodes.label("node_count"))
+    return rows(session, lines.order_by(found.c.start_at.desc(), found.c.id.desc()))
 
 
 def line(session: Session, account: Account, reservation_id: int) -> Row[*tuple[Any, ...]]:
@@ -312,7 +316,7 @@ def live_of(
     r = Reservation
     query = (
         select(r.start_at, r.end_at, func.count(Node.id))
-        .join(Node, and_(Node.reservation_id == r.id, Node.kind == "compute", Node.leaving_at.is_(None)))
+        .join(Node, and_(Node.reservation_id == r.id, IS_COUNTED))
         .where(r.project_id == project_id, IS_LIVE, r.id != (without or 0))
         .group_by(r.id)
     )
