@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from app.booking import availability, quota, room
 from app.db import event, ledger, project, reservation, site
 from app.db.account import Account
-from app.db.base import Database
+from app.db.base import Database, insert_all
 from app.db.reservation import ClusterUser, Node, NodeGroup, Reservation
 from app.domain.approval import AutoApprove, rule_for
 from app.domain.errors import Conflict, InvalidRequest, NoRoom
@@ -32,8 +32,6 @@ NEW_KEY = "Take a new key for a new request."
 # Made once: making them costs half as much as running them.
 INSERT = insert(Reservation).returning(Reservation.id)
 INSERT_GROUPS = insert(NodeGroup).returning(NodeGroup.id, sort_by_parameter_order=True)
-INSERT_NODES = insert(Node)
-INSERT_USERS = insert(ClusterUser)
 
 
 @dataclass(frozen=True)
@@ -141,10 +139,9 @@ def write(
     granted = placed.granted
     rule = _rule(session, settings, account, Holding(granted.most, wanted.slot), now)
     row = _row(wanted, settings, account, now, rule) | {"request_key": key, "series_id": series_id}
-    connection = session.connection()
-    number = connection.scalars(INSERT, row).one()
+    number = session.connection().scalars(INSERT, row).one()
     write_nodes(session, settings, number, wanted.shape, granted, placed.placement)
-    connection.execute(INSERT_USERS, _users(wanted, number))
+    insert_all(session, ClusterUser, _users(wanted, number))
     ledger.take(session, number, placed.amounts(settings), room.occupied(settings, wanted.slot))
     message = f"{account.name} asked for {_numbers(wanted.shape, granted)}."
     event.record(session, now, account.name, "requested", message, reservation_id=number)
@@ -194,9 +191,8 @@ def write_nodes(
     placement: Placement,
 ) -> None:
     """Write the groups of the reservation, which has none, as they were asked for, and its nodes as granted."""
-    connection = session.connection()
-    ids = connection.scalars(INSERT_GROUPS, _groups(asked, reservation_id)).all()
-    connection.execute(INSERT_NODES, _nodes(granted, ids, settings, placement, reservation_id))
+    ids = session.connection().scalars(INSERT_GROUPS, _groups(asked, reservation_id)).all()
+    insert_all(session, Node, _nodes(granted, ids, settings, placement, reservation_id))
 
 
 def _rule(

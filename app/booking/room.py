@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Row
@@ -259,7 +261,12 @@ def _hosts(
             roles.setdefault(host_id, set()).add(role)
     rows = site.capacities(session, roles)
     have = _amounts(settings, rows)
-    return [Candidate(row.id, row.name, frozenset(roles[row.id]), frozenset(row.tags)) for row in rows], have
+    return [Candidate(row.id, row.name, frozenset(roles[row.id]), _tags(row.tags)) for row in rows], have
+
+
+@lru_cache(maxsize=256)
+def _tags(written: str) -> frozenset[str]:
+    return frozenset(json.loads(written))
 
 
 @dataclass(frozen=True)

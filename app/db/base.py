@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import sqlite3
 import threading
@@ -12,24 +13,34 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
+from select import POLLIN, poll
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
+    ColumnClause,
     DateTime,
     Dialect,
     Engine,
     Executable,
+    Insert,
     MetaData,
     Row,
     String,
     TypeDecorator,
+    bindparam,
+    cast,
     create_engine,
     event,
+    func,
+    insert,
+    literal_column,
+    select,
     text,
 )
 from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InvalidatePoolError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 # pg_advisory_xact_lock's key for the ledger: any constant of our own will do.
@@ -37,6 +48,8 @@ LEDGER_LOCK = 0x1EA5E401D
 # How long a SQLite writer waits for its turn. A write transaction takes milliseconds.
 SQLITE_BUSY_MS = 20_000
 TURN_POLL_S = 0.0005
+# Of one process, opened as its threads need them and then kept: to open one costs as much as a booking.
+KEPT_CONNECTIONS = 32
 
 
 class Base(DeclarativeBase):
@@ -95,9 +108,10 @@ def _in_utc(value: datetime | None) -> datetime | None:
 class Database:
     """One engine and the only two ways to a session.
 
-    `reading()` sees one consistent snapshot and never waits. `writing()` commits at the end of its block, or rolls
-    back on an exception; on SQLite it is BEGIN IMMEDIATE behind a lock on a file, so writers take turns from their
-    first statement on. No block of it stands in another.
+    `reading()` never waits and writes nothing. On SQLite it sees one consistent snapshot; on PostgreSQL each query of
+    it sees what is committed when it begins. `writing()` commits at the end of its block, or rolls back on an
+    exception; on SQLite it is BEGIN IMMEDIATE behind a lock on a file, so writers take turns from their first
+    statement on. No block of it stands in another.
     `writing(ledger=True)` also holds the ledger lock: at most one such block runs at a time on the whole site.
     """
 
@@ -107,10 +121,16 @@ class Database:
         self._thread = threading.Lock()
         self._writer: Connection | None = None
         self._session = sessionmaker(expire_on_commit=False)
+        # Without a transaction around them queries need no BEGIN; and no ROLLBACK, at which psycopg forgets all that
+        # it has prepared, so that the server would plan each statement anew.
+        on_postgresql = self.engine.dialect.name == "postgresql"
+        self._reader = (
+            self.engine.execution_options(isolation_level="AUTOCOMMIT") if on_postgresql else self.engine
+        )
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        with self._session(bind=self.engine) as session:
+        with self._session(bind=self._reader, autoflush=False) as session:
             yield session
 
     @contextmanager
@@ -152,8 +172,37 @@ def rows(
 
     As `session.execute(query, parameters).all()`, without what that costs for objects, which is half of it.
     """
-    session.flush()
+    if session.autoflush:
+        session.flush()
     return session.connection().execute(query, parameters).all()
+
+
+def insert_all(session: Session, table: type[Base], values: Sequence[Mapping[str, Any]]) -> None:
+    """Write these rows, one at least, all with the same columns, which are all that have no default in the database.
+
+    The connection and not the session writes them, so nothing of them is known to it. On PostgreSQL all go in one
+    text: the driver would send one after the other, and look for an answer after each.
+    """
+    connection = session.connection()
+    if connection.dialect.name != "postgresql":
+        connection.execute(_by_row(table), values)
+        return
+    written = json.dumps(values, default=datetime.isoformat)
+    connection.execute(_by_text(table, tuple(values[0])), {"values": written})
+
+
+# Made once: making statements costs more than running them.
+@cache
+def _by_row(table: type[Base]) -> Insert:
+    return insert(table)
+
+
+@cache
+def _by_text(table: type[Base], names: tuple[str, ...]) -> Insert:
+    like: ColumnClause[Any] = literal_column(f"NULL::{table.__tablename__}")
+    written = cast(bindparam("values", type_=String), JSON)
+    found = func.json_populate_recordset(like, written).table_valued(*names)
+    return insert(table).from_select(names, select(*found.c))
 
 
 def turn_file(engine: Engine) -> str | None:
@@ -193,12 +242,27 @@ def _locked(handle: int) -> bool:
 def open_engine(url: str) -> Engine:
     """An engine for `url` (`sqlite:///FILE` or `postgresql+psycopg://...`), durable and with foreign keys enforced."""
     if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, pool_size=KEPT_CONNECTIONS)
+        event.listen(engine, "checkout", _only_if_open)
+        return engine
     # With no isolation level the driver never begins a transaction by itself; `_sqlite_begin` does.
-    engine = create_engine(url, connect_args={"isolation_level": None, "timeout": SQLITE_BUSY_MS / 1000})
+    arguments = {"isolation_level": None, "timeout": SQLITE_BUSY_MS / 1000}
+    engine = create_engine(url, connect_args=arguments, pool_size=KEPT_CONNECTIONS)
     event.listen(engine, "connect", _sqlite_pragmas)
     event.listen(engine, "begin", _sqlite_begin)
     return engine
+
+
+def _only_if_open(connection: Any, _record: object, _proxy: object) -> None:
+    """Let a connection that the server has closed be made anew, with all that are older.
+
+    Its end, or a last word, is there to be read then; so nothing has to be asked, as `pool_pre_ping` would each time.
+    """
+    look = poll()
+    if not connection.closed:
+        look.register(connection.fileno(), POLLIN)
+    if connection.closed or look.poll(0):
+        raise InvalidatePoolError
 
 
 def _sqlite_pragmas(connection: sqlite3.Connection, _record: object) -> None:

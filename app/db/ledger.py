@@ -6,11 +6,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
+    ARRAY,
     CheckConstraint,
     ColumnElement,
     CompoundSelect,
@@ -22,10 +24,12 @@ from sqlalchemy import (
     SmallInteger,
     String,
     and_,
+    any_,
     bindparam,
     delete,
     func,
-    insert,
+    literal_column,
+    or_,
     select,
     text,
     true,
@@ -34,7 +38,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.db.base import Base, Utc, rows
+from app.db.base import Base, Utc, insert_all, rows
 from app.domain.capacity import SITE, TICK, Taken
 from app.domain.slot import Slot
 
@@ -48,6 +52,7 @@ MOST_NAMED = 400
 # Counted for the accounts, and never short.
 NODE = "node"
 HELD = text("released_at IS NULL")
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def span_of(start: datetime, end: datetime) -> int:
@@ -119,7 +124,9 @@ def taken_of_pools(session: Session, slot: Slot, now: datetime) -> list[Taken]:
     """As much of the pools as if all that overlaps `slot` were there at once: quickly read, and never too little."""
     return [
         Taken(SITE, resource, int(amount), slot.start, slot.end)
-        for resource, amount in rows(session, SUMS_OF_POOLS, _parameters(slot, now))
+        for resource, amount in rows(
+            session, QUERIES[_dialect(session)].sums_of_pools, _parameters(slot, now)
+        )
     ]
 
 
@@ -132,7 +139,7 @@ def highest(
     values |= {f"moment_{number}": moment for number, moment in enumerate(moments)}
     return {
         SITE if host is None else host: int(max(filter(None, sums), default=0))
-        for host, *sums in rows(session, _sums_at(len(moments)), values)
+        for host, *sums in rows(session, _sums_at(len(moments), _dialect(session)), values)
     }
 
 
@@ -150,61 +157,106 @@ def _overlapping(
     session: Session, slot: Slot, now: datetime, holders: Collection[int | str] | None
 ) -> list[Row[*tuple[Any, ...]]]:
     """host_id, resource, amount, start_at, end_at and reservation_id of what `taken` returns."""
-    values = _parameters(slot, now)
+    values, queries = _parameters(slot, now), QUERIES[_dialect(session)]
     if holders is None:
-        return list(rows(session, OVERLAPPING, values))
+        return list(rows(session, queries.of_all, values))
     hosts = [holder for holder in holders if holder != SITE]
     if len(hosts) > MOST_NAMED:
         return [
             row
-            for row in rows(session, OVERLAPPING, values)
+            for row in rows(session, queries.of_all, values)
             if (SITE if row.host_id is None else row.host_id) in holders
         ]
-    found = list(rows(session, OVERLAPPING_OF_HOSTS, values | {"hosts": hosts}))
+    found = list(rows(session, queries.of_hosts, values | {"hosts": hosts}))
     if SITE in holders:
-        found += rows(session, OVERLAPPING_OF_POOLS, values)
+        found += rows(session, queries.of_pools, values)
     return found
+
+
+def _dialect(session: Session) -> str:
+    return session.get_bind().dialect.name
 
 
 def _parameters(slot: Slot, now: datetime) -> dict[str, Any]:
     values: dict[str, Any] = {f"since_{number}": slot.start - span for number, span in enumerate(SPANS)}
     # What is over already and still stands counts for slots that begin before it can be expected to be gone.
-    overdue = min(now, slot.start) if slot.start < now + OVERDUE else datetime.min.replace(tzinfo=UTC)
-    return values | {"start": slot.start, "end": slot.end, "overdue": overdue}
+    overdue = min(now, slot.start) if slot.start < now + OVERDUE else LONG_AGO
+    longest = {f"since_{len(SPANS)}": LONG_AGO}
+    return values | longest | {"start": slot.start, "end": slot.end, "overdue": overdue}
 
 
-def overlapping(of: Callable[[Any], ColumnElement[bool]]) -> CompoundSelect[*tuple[Any, ...]]:
-    """The query for what is taken, one arm for each range of an index; `of` says whose, from a host id (0: none's).
+START, END = bindparam("start", type_=Utc), bindparam("end", type_=Utc)
+SINCE = [bindparam(f"since_{number}", type_=Utc) for number in range(len(SPANS) + 1)]
+REACH = union_all(
+    *[
+        select(literal_column(str(span)).label("span"), since.label("since"))
+        for span, since in enumerate(SINCE)
+    ]
+).cte("reach")
+COLUMNS = select(
+    Allocation.host_id,
+    Allocation.resource,
+    Allocation.amount,
+    Allocation.start_at,
+    Allocation.end_at,
+    Allocation.reservation_id,
+).where(Allocation.released_at.is_(None))
 
-    The arms hold once for whatever overlaps the slot, and for what is overdue. Parameters: start, end, overdue, and
-    since_0, since_1, ...: the slot's start less the longest length of each class.
+
+def overlapping(of: Callable[[Any], ColumnElement[bool]], dialect: str) -> CompoundSelect[*tuple[Any, ...]]:
+    """The query for what is taken; `of` says whose, from a host id (0: none's).
+
+    It has a part for what is overdue and one for whatever else overlaps the slot, which a range of an index finds for
+    each class. Parameters: start, end, overdue, and since_0, since_1, ...: the slot's start less the longest length of
+    each class.
     """
     a = Allocation
-    start, end = bindparam("start", type_=Utc), bindparam("end", type_=Utc)
     # The coalesce keeps the planner from reading all that a host holds, now and ever: what is overdue is little.
     # For an offer nothing stands on any host.
     overdue = and_(a.end_at <= bindparam("overdue", type_=Utc), a.offer_id.is_(None))
-    ranges = [and_(overdue, of(func.coalesce(a.host_id, 0)))]
-    for number in range(len(SPANS) + 1):
-        reach = [] if number == len(SPANS) else [a.start_at > bindparam(f"since_{number}", type_=Utc)]
-        ranges.append(and_(of(a.host_id), a.span == number, a.start_at < end, a.end_at > start, *reach))
-    columns = select(a.host_id, a.resource, a.amount, a.start_at, a.end_at, a.reservation_id)
-    return union_all(*[columns.where(a.released_at.is_(None), one) for one in ranges])
+    there = COLUMNS.where(of(a.host_id), a.start_at < END, a.end_at > START)
+    if dialect == "sqlite":
+        # A choice of ranges it would take for a reason to read all that a host holds.
+        there = there.join(REACH, and_(a.span == REACH.c.span, a.start_at > REACH.c.since))
+    else:
+        # PostgreSQL's planner knows of each range how little lies in it; of a join it would think that it is much.
+        classes = enumerate(SINCE)
+        ranges = [and_(a.span == literal_column(str(span)), a.start_at > since) for span, since in classes]
+        there = there.where(or_(*ranges))
+    return union_all(COLUMNS.where(overdue, of(func.coalesce(a.host_id, 0))), there)
+
+
+@dataclass(frozen=True)
+class Queries:
+    """What is taken, as one kind of database reads it best: of all, of the parameter `hosts`, and of the pools."""
+
+    of_all: CompoundSelect[*tuple[Any, ...]]
+    of_hosts: CompoundSelect[*tuple[Any, ...]]
+    of_pools: CompoundSelect[*tuple[Any, ...]]
+    sums_of_pools: Select[*tuple[Any, ...]]
+
+
+def _queries(dialect: str) -> Queries:
+    def is_named(host: Any) -> ColumnElement[bool]:
+        if dialect == "sqlite":
+            return cast(ColumnElement[bool], host.in_(bindparam("hosts", type_=Integer, expanding=True)))
+        # One value, and so the same statement for any number of them.
+        return cast(ColumnElement[bool], host == any_(bindparam("hosts", type_=ARRAY(Integer))))
+
+    of_pools = overlapping(lambda host: host.is_(None) if host is Allocation.host_id else host == 0, dialect)
+    one = of_pools.subquery().c
+    sums = select(one.resource, func.sum(one.amount)).group_by(one.resource)
+    return Queries(overlapping(lambda _: true(), dialect), overlapping(is_named, dialect), of_pools, sums)
 
 
 # Made once: making them costs more than running them.
-INSERT = insert(Allocation)
-OVERLAPPING = overlapping(lambda _: true())
-OVERLAPPING_OF_HOSTS = overlapping(lambda host: host.in_(bindparam("hosts", type_=Integer, expanding=True)))
-OVERLAPPING_OF_POOLS = overlapping(lambda host: host.is_(None) if host is Allocation.host_id else host == 0)
-_OF_POOLS = OVERLAPPING_OF_POOLS.subquery()
-SUMS_OF_POOLS = select(_OF_POOLS.c.resource, func.sum(_OF_POOLS.c.amount)).group_by(_OF_POOLS.c.resource)
+QUERIES = {dialect: _queries(dialect) for dialect in ("sqlite", "postgresql")}
 
 
 @cache
-def _sums_at(number: int) -> Select[*tuple[Any, ...]]:
+def _sums_at(number: int, dialect: str) -> Select[*tuple[Any, ...]]:
     """The query for the sums of `resource` at each of so many moments within the slot: moment_0, moment_1, ..."""
-    one = overlapping(lambda _: Allocation.resource == bindparam("resource")).subquery().c
+    one = overlapping(lambda _: Allocation.resource == bindparam("resource"), dialect).subquery().c
     moments = [bindparam(f"moment_{index}", type_=Utc) for index in range(number)]
     sums = [func.sum(one.amount).filter(one.start_at <= moment, one.end_at > moment) for moment in moments]
     return select(one.host_id, *sums).group_by(one.host_id)
@@ -244,11 +296,11 @@ def _write(session: Session, reservation_id: int, offer_id: int | None, taken: I
             "amount": one.amount,
             "start_at": one.start,
             "end_at": one.end,
+            "span": span_of(one.start, one.end),
         }
         for one in taken
     ]
-    # By the connection: the session would send rows with and without a host apart, and look at each for nothing.
-    session.connection().execute(INSERT, values)
+    insert_all(session, Allocation, values)
 
 
 def move(

@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
     bindparam,
+    cast,
     column,
     delete,
     func,
@@ -142,7 +143,16 @@ ROSTER = (
     .order_by(HostRole.host_id)
 )
 CAPACITIES = (
-    select(Host.id, Host.name, Host.vcpus, Host.memory_mib, Host.disk_mib, Host.bandwidth_mbit, Host.tags)
+    select(
+        Host.id,
+        Host.name,
+        Host.vcpus,
+        Host.memory_mib,
+        Host.disk_mib,
+        Host.bandwidth_mbit,
+        # As it is written: most hosts have the same.
+        cast(Host.tags, String).label("tags"),
+    )
     .where(Host.id.in_(bindparam("ids", type_=Integer, expanding=True)))
     .order_by(Host.name)
 )
@@ -182,7 +192,7 @@ def roster(session: Session) -> Sequence[tuple[int, str]]:
 
 
 def capacities(session: Session, ids: Collection[int]) -> Sequence[Row[*tuple[Any, ...]]]:
-    """id, name, vcpus, memory_mib, disk_mib, bandwidth_mbit and tags of these hosts."""
+    """id, name, vcpus, memory_mib, disk_mib, bandwidth_mbit and tags (in JSON) of these hosts."""
     return rows(session, CAPACITIES, {"ids": list(ids)})
 
 

@@ -1,14 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Writing takes turns, whole or not at all, and on SQLite goes by one connection."""
+"""Writing takes turns, whole or not at all, and on SQLite goes by one connection; reading writes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from app.db import event
 from app.db.base import Database
@@ -46,3 +47,37 @@ def test_what_fails_is_not_written_and_keeps_nobody_from_writing(database: Datab
     assert written(database) == 0
     note(database, int)
     assert written(database) == 1
+
+
+def test_reading_writes_nothing(database: Database) -> None:
+    with database.reading() as session:
+        session.add(Event(at=NOW, actor="test", kind="test", message="not written"))
+        assert session.scalar(select(func.count(Event.id))) == 0
+    assert written(database) == 0
+
+
+def test_what_is_asked_again_and_again_is_prepared_on_postgresql(postgresql_url: str) -> None:
+    database = Database(postgresql_url)
+    for number in range(12):
+        assert written(database) == number
+        note(database, int)
+    with database.reading() as session:
+        found = session.execute(text("SELECT statement FROM pg_prepared_statements")).scalars().all()
+    assert any(one.startswith("SELECT count(event.id)") for one in found), found
+    assert any(one.startswith("INSERT INTO event") for one in found), found
+    database.close()
+
+
+def test_a_connection_that_the_server_closed_is_made_anew(postgresql_url: str) -> None:
+    database = Database(postgresql_url)
+
+    def process() -> int | None:
+        with database.reading() as session:
+            return session.scalar(text("SELECT pg_backend_pid()"))
+
+    ended = process()
+    assert process() == ended
+    with psycopg.connect(postgresql_url.replace("+psycopg", ""), autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 10000)", [ended])
+    assert process() != ended
+    database.close()
