@@ -46,7 +46,7 @@ def software() -> Software:
 
 
 def reading() -> Session:
-    """The request's reading session: one snapshot from its first query to the end of the request."""
+    """The request's reading session, from its first query to the end of the request; see `Database.reading`."""
     if "reading" not in g:
         g.reading_stack = ExitStack()
         g.reading = g.reading_stack.enter_context(site().database.reading())
