@@ -162,10 +162,11 @@ def _overlapping(
         return list(rows(session, queries.of_all, values))
     hosts = [holder for holder in holders if holder != SITE]
     if len(hosts) > MOST_NAMED:
+        asked = set(holders)
         return [
             row
             for row in rows(session, queries.of_all, values)
-            if (SITE if row.host_id is None else row.host_id) in holders
+            if (SITE if row.host_id is None else row.host_id) in asked
         ]
     found = list(rows(session, queries.of_hosts, values | {"hosts": hosts}))
     if SITE in holders:

@@ -73,7 +73,7 @@ class Args:
 class Seen:
     """`state` is virsh's word, None without a domain; `definition` what it was made from, None when not by us.
 
-    `disc` is the file in the running machine's CD drive, where it is to have one; `missing` are the host's devices
+    `disc` is the file in the machine's CD drive, None where there is none; `missing` are the host's devices
     that are to be its disks and are not there.
     """
 
