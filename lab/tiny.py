@@ -4,7 +4,8 @@
 
 A Debian kernel and an init script of a page: a compute node takes its private address and reports ready; a frontend
 also reads its site roll, and reports accepted once every compute node answers a ping over the private network. When
-another edition of the site roll is put into its drive it reports both anew.
+another edition of the site roll is put into its drive it reports both anew. An emulated node is a compute node that
+knows a SATA disk, an e1000e interface and a second serial port, and no virtio device.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.run import run
 
 CACHE = Path("/var/cache/leasehold/tiny")
-KINDS = ("frontend", "compute")
+KINDS = ("frontend", "compute", "emulated")
 # What the guests' devices need; what these need in turn is looked up. ata_piix and sr_mod are for the CD drive.
 MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "ata_piix", "sr_mod", "isofs")
+EMULATED_MODULES = ("ahci", "sd_mod", "e1000e")
 
 # grub-mkrescue's own start-up asks for every kind of partition table.
 PARTITIONS = ("acorn", "amiga", "apple", "bsd", "dfly", "dvh", "gpt", "msdos", "plan", "sun", "sunpc")
@@ -46,6 +49,12 @@ done
 report() { echo "$1"; echo "$1" > "$port"; }
 interface() { grep -l -i "$1" /sys/class/net/*/address | cut -d / -f 5; }
 value() { sed -n "s/^ *\"$1\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}$/\1/p" "$site"; }
+
+emulated() {
+    port=/dev/ttyS1
+    until head -c 512 /dev/sda > /dev/null; do sleep 0.3; done
+    compute
+}
 
 compute() {
     # Layout gives the node at position P the MAC ..:PP and the address 10.20.1.P.
@@ -105,13 +114,13 @@ def image(kind: str) -> Path:
 
     The link CACHE/KIND.raw leads to it afterwards.
     """
-    kernel = _kernel_package()
+    kernel = _kernel_package("linux-image-amd64" if kind == "emulated" else "linux-image-cloud-amd64")
     packages = [kernel, "busybox-static"]
     versions = run(["apt-cache", "show", "--no-all-versions", *packages], timeout_s=60).stdout
     content = repr(
         (
             kind,
-            MODULES,
+            _modules(kind),
             GRUB_MODULES,
             GRUB,
             INIT,
@@ -130,8 +139,13 @@ def image(kind: str) -> Path:
     return disk
 
 
-def _kernel_package() -> str:
-    depends = run(["apt-cache", "depends", "linux-image-cloud-amd64"], timeout_s=60).stdout.split()
+def _modules(kind: str) -> tuple[str, ...]:
+    return EMULATED_MODULES if kind == "emulated" else MODULES
+
+
+def _kernel_package(latest: str) -> str:
+    """The package that `latest` leads to: a kernel of one version."""
+    depends = run(["apt-cache", "depends", latest], timeout_s=60).stdout.split()
     return next(word for word in depends if word.startswith("linux-image-") and word[12].isdigit())
 
 
@@ -173,7 +187,7 @@ def _write_initramfs(kind: str, unpacked: Path, release: Path, initramfs: Path) 
     (root / "init").chmod(0o755)
     (root / "kind").write_text(f"{kind}\n")
     run(["depmod", "-b", str(unpacked), release.name], timeout_s=60)
-    order = _load_order((release / "modules.dep").read_text())
+    order = _load_order((release / "modules.dep").read_text(), _modules(kind))
     for path in order:
         # Debian 13 packs each module by itself.
         module = (release / path).read_bytes()
@@ -193,7 +207,7 @@ def _plain(path: str) -> str:
     return Path(path).name.removesuffix(".xz")
 
 
-def _load_order(modules_dep: str) -> list[str]:
+def _load_order(modules_dep: str, modules: Sequence[str]) -> list[str]:
     """The modules' paths, each after those it needs; `modules_dep` as depmod(8) writes it.
 
     What the kernel has built in is not listed there, and needs no loading.
@@ -202,7 +216,7 @@ def _load_order(modules_dep: str) -> list[str]:
     for line in modules_dep.splitlines():
         path, _, rest = line.partition(":")
         needs[Path(path).name.partition(".")[0].replace("-", "_")] = [*reversed(rest.split()), path]
-    return list(dict.fromkeys(path for module in MODULES for path in needs.get(module, ())))
+    return list(dict.fromkeys(path for module in modules for path in needs.get(module, ())))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from app.domain.roll import Roll, RollError, Software, offered, parse
+from app.domain.roll import DEVICES, Roll, RollError, Software, offered, parse
 from app.settings import Settings
 
 ROLLS = Path(__file__).parents[2] / "rolls"
@@ -24,12 +24,14 @@ def offered_of(settings: Settings) -> Software:
     stamps = tuple((path, path.stat().st_mtime_ns) for path in sorted(folder.glob("*/roll.toml")))
     if not stamps:
         raise _no_rolls(folder)
-    return _offered(stamps)
+    # Guests of Xen are paravirtual.
+    return _offered(stamps, DEVICES[:1] if settings.hypervisor == "xen" else DEVICES)
 
 
 @lru_cache(maxsize=8)
-def _offered(stamps: tuple[tuple[Path, int], ...]) -> Software:
-    return offered({path.parent.name: parse(path.parent.name, path.read_text(), {}) for path, _ in stamps})
+def _offered(stamps: tuple[tuple[Path, int], ...], devices: tuple[str, ...]) -> Software:
+    rolls = {path.parent.name: parse(path.parent.name, path.read_text(), {}) for path, _ in stamps}
+    return offered(rolls, devices)
 
 
 def read_rolls(folder: Path) -> dict[str, Roll]:

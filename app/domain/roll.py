@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from app.domain.errors import SiteError
 from app.domain.shape import COMPUTE
 
 KINDS = ("frontend", "compute")
+# What a machine is made of: paravirtual devices, or those of real machines, which any system brings drivers for.
+DEVICES = ("virtio", "emulated")
 _NEEDED = {"name", "version", "summary", "arch", "kinds", "requires", "offered"}
-_KEYS = _NEEDED | {"packages", "appliance"}
+_KEYS = _NEEDED | {"packages", "appliance", "devices"}
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
@@ -43,7 +45,8 @@ class Seats:
 class Roll:
     """One roll as read from its folder; `packages` by kind, or `all`, or `base` (the archive all images share).
 
-    An `appliance` is what the compute nodes of a group are made of; it comes with the groups that name it.
+    An `appliance` is what the compute nodes of a group are made of; it comes with the groups that name it, and may
+    want other `devices` than virtio.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Roll:
     packages: Mapping[str, tuple[str, ...]]
     files: Mapping[str, str]
     appliance: bool = False
+    devices: str = DEVICES[0]
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,9 @@ def parse(folder: str, roll_toml: str, files: Mapping[str, str]) -> Roll:
         raise RollError(f"{where}: kinds must name some of {', '.join(KINDS)}")
     if appliance and (kinds != ("compute",) or data["offered"]):
         raise RollError(f'{where}: an appliance has kinds = ["compute"] and offered = false')
+    devices = data.get("devices", DEVICES[0])
+    if devices not in DEVICES or ("devices" in data and not appliance):
+        raise RollError(f"{where}: an appliance may have devices, which are {' or '.join(DEVICES)}")
     packages = data.get("packages", {})
     if not isinstance(packages, dict) or set(packages) - {"all", "base", *KINDS}:
         raise RollError(f"{where}: packages is a table with the keys all, base, {', '.join(KINDS)}")
@@ -120,6 +127,7 @@ def parse(folder: str, roll_toml: str, files: Mapping[str, str]) -> Roll:
         packages=lists,
         files=dict(files),
         appliance=appliance,
+        devices=devices,
     )
 
 
@@ -149,10 +157,14 @@ def resolve(rolls: Mapping[str, Roll], wanted: Iterable[str]) -> tuple[Roll, ...
     return tuple(ordered.values())
 
 
-def offered(rolls: Mapping[str, Roll]) -> Software:
-    """What a person may choose from, by name, the plain appliance first; the other rolls come with every cluster."""
+def offered(rolls: Mapping[str, Roll], devices: Collection[str] = DEVICES) -> Software:
+    """What a person may choose from, by name, the plain appliance first; the other rolls come with every cluster.
+
+    `devices` are those that guests can have.
+    """
     by_name = [roll for _, roll in sorted(rolls.items())]
-    appliances = sorted((roll for roll in by_name if roll.appliance), key=lambda roll: roll.name != COMPUTE)
+    able = [roll for roll in by_name if roll.appliance and roll.devices in devices]
+    appliances = sorted(able, key=lambda roll: roll.name != COMPUTE)
     return Software(tuple(roll for roll in by_name if roll.offered), tuple(appliances))
 
 

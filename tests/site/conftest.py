@@ -21,7 +21,7 @@ from app.db.base import Database
 from app.db.project import Project
 from app.db.site import Host, HostRole
 from app.db.software import read_rolls
-from app.domain.roll import KINDS, resolve
+from app.domain.roll import resolve
 from lab import lifecycle, plan, tiny
 from lab import site as sites
 from lab.plan import IMAGE_CACHE
@@ -84,9 +84,11 @@ def lab() -> Iterator[plan.Lab]:
 def tiny_images(lab: plan.Lab) -> Iterator[dict[str, Path]]:
     """The tiny guests' disks under the names that the planner gives their images; they lie in the cache."""
     rolls, disks = read_rolls(TINY_ROLLS), {}
-    for kind in KINDS:
-        image = plan_image(kind, resolve(rolls, {"base", kind, *life.ROLLS}), **tiny_settings(lab)["image"])
-        disks[image.name] = tiny.image(kind)
+    for made_of in tiny.KINDS:
+        kind = "frontend" if made_of == "frontend" else "compute"
+        wanted = resolve(rolls, {"base", kind, made_of, *life.ROLLS})
+        image = plan_image(kind, wanted, **tiny_settings(lab)["image"])
+        disks[image.name] = tiny.image(made_of)
     life.tiny_images(disks, IMAGE_CACHE)
     yield disks
     for name in disks:

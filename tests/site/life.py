@@ -67,7 +67,7 @@ class Life:
             "users": [User("alice", (KEY,))],
         } | over
         settings = load(str(self.site.config))
-        asks, made_of = self.account("alice"), ("compute", "devel")
+        asks, made_of = self.account("alice"), ("compute", "devel", "emulated")
         booked = request(self.database, settings, asks, wish, rolls=ROLLS, appliances=made_of, now=now)
         decide.approve(self.database, settings, self.account("carol"), booked, 1, now=now)
         return booked

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+import lab as labs
 from app.db import site
 from lab.plan import IMAGE_CACHE
 from lab.run import run
@@ -74,6 +75,27 @@ def test_nodes_come_and_go_while_the_cluster_runs(new_life: NewLife) -> None:
         assert kept == [], "nothing is left of the nodes that went"
         assert set(life.starts().values()) == {1}, "nobody else was started anew"
         assert life.reservation(booked).state == "ready"
+        life.cancel(booked)
+        life.wait(booked, "ended", ENDED_WITHIN_S)
+    life.assert_nothing_is_left(booked)
+
+
+def test_a_node_without_virtio_boots_from_a_sata_disk_and_reports(new_life: NewLife) -> None:
+    """Its kernel knows no virtio device: disk, network and report are what a system of any kind has drivers for."""
+    life = new_life()
+    booked = life.book(computes=1, appliance="emulated", memory_mib=512)
+    with life.passes():
+        life.wait(booked, "ready", READY_WITHIN_S)
+        (node,) = [row for row in life.rows(booked) if row.name == f"lh{booked}-node1" and row.op == "domain"]
+        assert node.seen["report"] == {"event": "ready", "node": "node1"}
+        (report,) = [row for row in life.rows(booked) if row.op == "report"]
+        pinged = [check["detail"] for check in report.seen["report"]["checks"] if check["ok"]]
+        assert pinged == ["10.20.1.1"], "the frontend, which has virtio devices, reached it"
+        (host,) = [
+            host for host in life.lab.hosts if node.name in life.snapshot()[host.name].get("domains", {})
+        ]
+        runs_as = labs.on(life.lab, host, ["virsh", "dumpxml", node.name]).stdout
+        assert "virtio" not in runs_as
         life.cancel(booked)
         life.wait(booked, "ended", ENDED_WITHIN_S)
     life.assert_nothing_is_left(booked)

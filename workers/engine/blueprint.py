@@ -62,6 +62,7 @@ class Blueprint:
                 disk_mib=node.disk_gib * 1024,
                 image=images[made_of[node.id]].name,
                 address=str(private[1 if node.position == 0 else FIRST_NODE + node.position]),
+                devices=self.rolls[made_of[node.id]].devices,
             )
             for node in row.nodes
             if node.leaving_at is None

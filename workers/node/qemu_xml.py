@@ -36,15 +36,20 @@ def allowed_places(domain: str, uuid: str, remit: Remit) -> dict[str, str]:
         f"{DEVICE}/rng/backend": "/dev/urandom",
         f"{DEVICE}/rng/backend@model": "random",
     }
-    disk = _disk("disk", "virtio", "vd[a-h]") | {"serial": "[a-z0-9]{1,20}", "boot": "", "boot@order": "1"}
+    disk = _disk("disk", "virtio|sata", "[vs]d[a-h]") | {
+        "serial": "[a-z0-9]{1,20}",
+        "boot": "",
+        "boot@order": "1",
+    }
     table |= below(f"{DEVICE}/disk[network]", disk | _iscsi(key))
     table |= below(f"{DEVICE}/disk[block]", disk | logged_in(key))
     table |= below(f"{DEVICE}/disk[file]", _disk("cdrom", "ide", "hda") | iso(key, dir))
-    model = {"model": "", "model@type": "virtio"}
+    model = {"model": "", "model@type": "virtio|e1000e"}
     table |= below(f"{DEVICE}/interface[bridge]", interface(key, remit) | model)
     written = f"{dir}/domains/{re.escape(domain)}"
-    serial = {"target@type": "isa-serial", "target@port": "0"}
-    table |= below(f"{DEVICE}/serial[file]", _character(f"{written}[.]serial") | serial)
+    # The second port is the report channel of a guest without virtio.
+    serial = {"target@type": "isa-serial", "target@port": "0|1"}
+    table |= below(f"{DEVICE}/serial[file]", _character(f"{written}[.](?:serial|report)") | serial)
     channel = {"target@type": "virtio", "target@name": "org[.]leasehold[.]report"}
     table |= below(f"{DEVICE}/channel[file]", _character(f"{written}[.]report") | channel)
     return table

@@ -24,7 +24,10 @@ RenderDomain = Callable[[Mapping[str, Any]], str]
 
 @dataclass(frozen=True)
 class Guest:
-    """One node as placed: on which hosts its machine and its volumes are. Sizes in MiB."""
+    """One node as placed: on which hosts its machine and its volumes are. Sizes in MiB.
+
+    `devices` is one of app.domain.roll.DEVICES.
+    """
 
     id: int
     position: int
@@ -36,6 +39,7 @@ class Guest:
     disk_mib: int
     image: str
     address: str
+    devices: str = "virtio"
 
 
 @dataclass(frozen=True)
@@ -283,6 +287,7 @@ def _domain(
         "uuid": names.uuid(guest.name),
         "alias": names.alias,
         "virt_type": host.virt_type,
+        "devices": guest.devices,
         "vcpus": guest.vcpus,
         "memory_mib": guest.memory_mib,
         "disks": disks,

@@ -78,6 +78,7 @@ def test_a_roll_is_read_as_written() -> None:
         ("offered = true", 'offered = true\nurl = "x"', "unknown key 'url'"),
         ("offered = true", "offered = true\nappliance = 1", "appliance must be true or false"),
         ("offered = true", "offered = true\nappliance = true", "an appliance has kinds"),
+        ("offered = true", 'offered = true\ndevices = "emulated"', "an appliance may have devices"),
         ('["hello"]', '["hello; reboot"]', "not a Debian package name"),
         ('["hello"]', '["-o", "x"]', "not a Debian package name"),
         ('frontend = ["hello"]', 'printer = ["hello"]', "packages is a table with the keys"),

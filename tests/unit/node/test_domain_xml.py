@@ -27,6 +27,7 @@ FIELDS = {
     "name": NAME,
     "uuid": UUID,
     "virt_type": "qemu",
+    "devices": "virtio",
     "vcpus": 2,
     "memory_mib": 512,
     "disks": DISKS,
@@ -62,7 +63,14 @@ DEVICES = [
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"virt_type": "kvm"}, {"iso": None, "disks": DISKS[:1]}, {"disks": DEVICES}]
+    "fields",
+    [
+        {},
+        {"virt_type": "kvm"},
+        {"iso": None, "disks": DISKS[:1]},
+        {"disks": DEVICES},
+        {"devices": "emulated"},
+    ],
 )
 def test_what_the_template_makes_passes_and_carries_our_mark(fields):
     definition = check(render(**fields))

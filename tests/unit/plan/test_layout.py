@@ -321,6 +321,26 @@ def test_helper_lets_every_definition_through(laid_out: LaidOut) -> None:
         domain_xml.check(row.args["xml"], allowed, secrets)
 
 
+def test_a_node_has_virtio_devices_and_of_an_appliance_that_wants_it_emulated_ones(laid_out: LaidOut) -> None:
+    """R86: beside others in one cluster; what has no virtio driver reports over its second serial port."""
+    row = reservation(["node1"], devel=["devel1"])
+    row.groups[1].appliance = "emulated"
+    made = {}
+    for guest in of(laid_out(row), "domain"):
+        root = ElementTree.fromstring(guest.args["xml"])
+        buses = [target.get("bus") for target in root.iterfind(".//disk[@device='disk']/target")]
+        models = [model.get("type") for model in root.iterfind(".//interface/model")]
+        report = root.find(f".//source[@path='/var/lib/leasehold/domains/{guest.name}.report']/../target")
+        assert report is not None
+        made[guest.name] = (*buses, *models, report.get("type"), "virtio" in guest.args["xml"])
+        OPS["domain"].parse(filled(guest.args), REMIT)
+    assert made == {
+        "lh7-frontend": ("virtio", "virtio", "virtio", "virtio", "virtio", True),
+        "lh7-node1": ("virtio", "virtio", "virtio", True),
+        "lh7-devel1": ("sata", "e1000e", "isa-serial", False),
+    }
+
+
 def test_virtualization_is_that_of_the_host(laid_out: LaidOut) -> None:
     kinds = {
         row.host: ElementTree.fromstring(row.args["xml"]).get("type") for row in of(laid_out(), "domain")
