@@ -22,6 +22,7 @@ from app.db.resource import Resource
 from app.db.site import Host
 from app.domain.errors import LeaseholdError, SiteError
 from app.domain.lifecycle import LIVE
+from app.domain.roll import offered
 from app.domain.slot import Slot
 from app.settings import Settings, load
 from workers.engine.blueprint import Blueprint
@@ -99,7 +100,8 @@ def _pass_time(
     database: Database, settings: Settings, asked: Sequence[dict[str, Any]], manner: Manner, now: datetime
 ) -> Outcome:
     blueprint = Blueprint(settings)
-    booked, refused = wishes.book(database, settings, asked, rolls=blueprint.rolls, now=now)
+    software = offered(blueprint.rolls)
+    booked, refused = wishes.book(database, settings, asked, software=software, now=now)
     clock = SimulatedClock(now)
     hosts = _hosts(database, settings, clock, manner)
     with database.reading() as session:

@@ -9,7 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from app.db.reservation import Node, Reservation
 from app.db.resource import Resource
 from app.db.site import Host
 from app.domain.capacity import Taken, peaks
+from app.domain.errors import SiteError
+from app.domain.roll import offered
 from app.domain.slot import Slot
 from app.settings import Network, Passes, Settings, Storage
 from tests.factories import NOW, make_account, make_host
@@ -82,7 +84,7 @@ class Week:
 
     def run(self, asked: list[dict[str, Any]], until: datetime, *acts: Act) -> Outcome:
         booked, refused = wishes.book(
-            self.database, self.settings, asked, rolls=self.blueprint.rolls, now=NOW
+            self.database, self.settings, asked, software=offered(self.blueprint.rolls), now=NOW
         )
         course = Course(self.database, self.settings, self.blueprint.lay_out, self.hosts, self.clock)
         course.run(until, acts)
@@ -277,3 +279,44 @@ def test_a_class_is_tried_on_a_copy_and_nothing_of_the_site_changes(
     assert outcome.left == []
     with database.reading() as session:
         assert session.scalars(select(Reservation)).all() == []
+
+
+def test_a_class_of_several_groups_is_tried_by_the_clocks_of_its_zone(
+    database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    fill(database, 2)
+    file = tmp_path / "class.toml"
+    file.write_text(
+        '[[booking]]\nname = "class"\ntimes = 2\nzone = "Europe/Berlin"\n'
+        "start = 2027-03-23T09:00:00+01:00\nend = 2027-03-23T12:00:00+01:00\n"
+        "groups = [\n"
+        '  {node_count = 20, least = 2, policy = "pack"},\n'
+        '  {name = "big", appliance = "compute", vcpus = 4, pin = ["c2"]},\n]\n'
+    )
+    asked = wishes.read(file)
+    assert [f"{one['start'].astimezone(UTC):%d %H:%M}" for one in asked] == ["23 08:00", "30 07:00"]
+    outcome = simulate.run(settings, asked, now=NOW)
+    assert (outcome.booked, outcome.refused, outcome.left) == (["class-01", "class-02"], [], [])
+    machines = sum(work.did.get("domain", 0) for work in outcome.work) // 2
+    assert 2 * (1 + 2 + 1) <= machines < 2 * (1 + 20 + 1), "as many as fit, the least at the least"
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('zone = "Mars/Olympus"', "no time zone 'Mars/Olympus'"),
+        ("users = []", "no key 'users'"),
+        ("times = 0", "times lies in 1..1000"),
+        ("times = true", "times lies in 1..1000"),
+        ("end = 2026-11-24T09:00:00+01:00", "must be after the start"),
+        ("end = 2026-11-24T09:00:00", "times with their offset"),
+    ],
+)
+def test_what_is_wrong_in_a_file_of_bookings_is_told_with_its_place(
+    tmp_path: Path, line: str, told: str
+) -> None:
+    file = tmp_path / "class.toml"
+    end = "" if line.startswith("end") else "end = 2026-11-24T12:00:00+01:00\n"
+    file.write_text(f'[[booking]]\nname = "class"\nstart = 2026-11-24T09:00:00+01:00\n{end}{line}\n')
+    with pytest.raises(SiteError, match=f"booking 1: .*{told}"):
+        wishes.read(file)

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import secrets
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +18,22 @@ from app.booking.request import request
 from app.db.account import Account
 from app.db.base import Database
 from app.db.reservation import Reservation
+from app.domain import recurrence
 from app.domain.errors import InvalidRequest, NoRoom, SiteError
 from app.domain.request import User
+from app.domain.roll import Software
+from app.domain.shape_input import KEYS
+from app.domain.slot import Slot
 from app.settings import Settings
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f simulated"
-# What is not said is small.
-DEFAULTS: Mapping[str, Any] = {
-    "node_count": 1,
-    "node_names": [],
-    "vcpus": 1,
-    "memory_mib": 1024,
-    "disk_gib": 8,
-    "home_gib": 8,
-    "rolls": [],
-    "note": "",
-    "users": [User("user", (KEY,))],
-}
-KNOWN = {*DEFAULTS, "name", "start", "end", "policy", "tags", "groups"}
+# What is not said is small: of a group of nodes, and of the cluster besides.
+OF_GROUP: Mapping[str, Any] = {"node_count": 1, "vcpus": 1, "memory_mib": 1024, "disk_gib": 8}
+OF_CLUSTER: Mapping[str, Any] = {"home_gib": 8, "rolls": [], "users": [User("user", (KEY,))]}
+DEFAULTS = {**OF_GROUP, **OF_CLUSTER}
+# How often, and what a request may say but for who uses the cluster: here nobody does.
+REPEATED = ("times", "every_days", "zone")
+KNOWN = sorted({*KEYS, *OF_CLUSTER, *REPEATED, "start", "end", "groups", "note"} - {"users"})
 MOST_TIMES = 1000
 
 
@@ -49,7 +47,8 @@ class Refusal:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The bookings of the file, as `booking.request` takes them: each [[booking]], `times` times every `every_days`.
+    """The bookings of the file, as `booking.request` takes them: each [[booking]], `times` times every `every_days`,
+    at the same time of day by the clocks of `zone` where one is named.
 
     SiteError names what is wrong and where.
     """
@@ -68,28 +67,44 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def _repeated(table: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
-    values = dict(table)
-    times, every = values.pop("times", 1), values.pop("every_days", 7)
-    if unknown := sorted(set(values) - KNOWN):
-        raise SiteError(
-            f"{where}: there is no key {unknown[0]!r}; there are times, every_days, {', '.join(sorted(KNOWN))}."
-        )
+    if unknown := sorted(set(table) - set(KNOWN)):
+        raise SiteError(f"{where}: there is no key {unknown[0]!r}; there are {', '.join(KNOWN)}.")
+    values = {key: value for key, value in table.items() if key not in REPEATED}
+    groups = values.get("groups")
+    if groups is None:
+        values = {**OF_GROUP, **values}
+    elif isinstance(groups, list) and all(isinstance(group, dict) for group in groups):
+        values["groups"] = [{**OF_GROUP, **group} for group in groups]
+    slots = _slots(table, where)
+    for number, slot in enumerate(slots, start=1):
+        name = recurrence.name_of(str(table.get("name")), number) if len(slots) > 1 else table.get("name")
+        yield {**OF_CLUSTER, **values} | {"name": name, "start": slot.start, "end": slot.end}
+
+
+def _slots(table: Mapping[str, Any], where: str) -> Sequence[Slot]:
+    times, every, zone = table.get("times", 1), table.get("every_days", 7), table.get("zone")
     if (
-        not isinstance(times, int)
+        type(times) is not int
         or not 1 <= times <= MOST_TIMES
-        or not isinstance(every, int)
+        or type(every) is not int
         or not 1 <= every <= 366
     ):
         raise SiteError(f"{where}: times lies in 1..{MOST_TIMES} and every_days in 1..366.")
-    name, start, end = values.get("name"), values.get("start"), values.get("end")
+    start, end = table.get("start"), table.get("end")
     if not isinstance(start, datetime) or not isinstance(end, datetime) or not start.tzinfo or not end.tzinfo:
         raise SiteError(
             f"{where}: start and end are times with their offset, like 2027-03-01T09:00:00+01:00."
         )
-    for number in range(times):
-        later = timedelta(days=number * every)
-        suffix = f"-{number + 1:02}" if times > 1 else ""
-        yield {**DEFAULTS, **values} | {"name": f"{name}{suffix}", "start": start + later, "end": end + later}
+    if end <= start:
+        raise SiteError(f"{where}: the end must be after the start.")
+    if zone is None:
+        step = timedelta(days=every)
+        return [Slot(start + number * step, end + number * step) for number in range(times)]
+    try:
+        again = recurrence.validate({"every": every, "times": times, "conflicts": "skip", "zone": zone})
+        return recurrence.slots(Slot(start, end), again, datetime.max.replace(tzinfo=UTC))
+    except InvalidRequest as why:
+        raise SiteError(f"{where}: {why}") from None
 
 
 def book(
@@ -97,7 +112,7 @@ def book(
     settings: Settings,
     wishes: Collection[Mapping[str, Any]],
     *,
-    rolls: Collection[str],
+    software: Software,
     now: datetime,
 ) -> tuple[list[str], list[Refusal]]:
     """Ask for each in turn and approve it: the names of those booked, and the refusals."""
@@ -106,7 +121,15 @@ def book(
     for wish in wishes:
         name = str(wish["name"])
         try:
-            made = request(database, settings, asks, wish, rolls=rolls, now=now)
+            made = request(
+                database,
+                settings,
+                asks,
+                wish,
+                rolls=software.roll_names,
+                appliances=software.appliance_names,
+                now=now,
+            )
         except NoRoom as why:
             instead = tuple(
                 f"{one.kind}: {one.shape.most} nodes, {_in_words(one.slot.start)} to {_in_words(one.slot.end)}"
