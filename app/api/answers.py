@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.booking import accounting
 from app.db.offer import ANSWERS
 from app.domain.lifecycle import STATES
 
@@ -56,6 +57,7 @@ FULL = thing(
     **SUMMARY["properties"],
     series_id=maybe(WHOLE),
     summary=TEXT,
+    degraded={**maybe(TEXT), "description": "What of it is missing, or cannot be built; null: nothing."},
     home_gib=WHOLE,
     rolls=many(TEXT),
     note=TEXT,
@@ -171,6 +173,16 @@ SCHEMAS: Mapping[str, Schema] = {
     ),
     "LatestEnd": thing(latest_end=TIME, in_the_way=many(ref("InTheWay"))),
     "InTheWay": thing(what=TEXT, name=maybe(TEXT), until=TIME),
+    "Usage": thing(
+        **{"from": TIME, "to": TIME},
+        by={"enum": list(accounting.BY)},
+        usage=many(
+            thing(project=TEXT, **{name: {"type": "number"} for name in accounting.HOURS})
+            | {
+                "description": "With the number of reservations, or with number, name, owner, state, start and end."
+            }
+        ),
+    ),
     "Rolls": thing(rolls=many(ROLL), appliances=many(ROLL)),
     "Availability": thing(
         earliest=maybe(thing(start=TIME, end=TIME)),

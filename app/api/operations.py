@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from flask.typing import ResponseReturnValue
 
-from app.api import answers, availability, change, offer, reservation, series
+from app.api import answers, availability, change, offer, reservation, series, usage
 from app.api.fields import Fields
 from app.web.urls import CLUSTER_PROVIDER, ID, PROVIDERS, SERIES
 
@@ -117,6 +117,9 @@ OPERATIONS = (
     Operation(
         "POST", f"{ONE_SERIES}/cancel", "series.cancel", series.cancel, PROVIDERS, "Series",
         body=change.NOTHING,
+    ),
+    Operation(
+        "GET", f"{ROOT}/usage", "usage.show", usage.show, PROVIDERS, "Usage", query=usage.QUESTION,
     ),
 )  # fmt: skip
 BY_ENDPOINT = {operation.endpoint: operation for operation in OPERATIONS}

@@ -12,6 +12,7 @@ from flask import Flask, Response, current_app
 from sqlalchemy.exc import InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException
 
+from app.api import show
 from app.db.away import is_away
 from app.domain.errors import Conflict, InvalidRequest, NoRoom, NotAllowed, NotFound, SiteError
 from app.web import visit
@@ -61,7 +62,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(NotFound, lambda why: problem(404, str(why)))
     app.register_error_handler(NotAllowed, lambda why: problem(403, str(why)))
     app.register_error_handler(Conflict, _conflict)
-    app.register_error_handler(NoRoom, lambda why: problem(409, str(why), reasons=list(why.reasons)))
+    app.register_error_handler(NoRoom, _no_room)
     app.register_error_handler(InvalidRequest, invalid)
     app.register_error_handler(Unversioned, _unversioned)
     app.register_error_handler(SiteError, _site)
@@ -74,6 +75,11 @@ def register(app: Flask) -> None:
 def invalid(why: InvalidRequest) -> Response:
     """422 with a message for each field."""
     return problem(422, " ".join(why.fields.values()), fields=why.fields)
+
+
+def _no_room(why: NoRoom) -> Response:
+    """409 with what is short and who is in the way; who has something else to offer instead answers by itself."""
+    return problem(409, str(why), reasons=list(why.reasons), in_the_way=show.in_the_way(why.in_the_way))
 
 
 def _conflict(why: Conflict) -> Response:

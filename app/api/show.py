@@ -19,7 +19,7 @@ from app.booking.offer import held_for
 from app.booking.outlook import Outlook
 from app.db import account as accounts
 from app.db import offer as offers
-from app.db import resource, site
+from app.db import resource, site, trouble
 from app.db.event import Event
 from app.db.offer import Offer
 from app.db.reservation import Reservation
@@ -99,6 +99,7 @@ def reservation(session: Session, row: Reservation, now: datetime) -> dict[str, 
         "summary": words.sentence(
             row, summed, now, ZONE, decider, next((one for one in offered if one.is_open(now)), None)
         ),
+        "degraded": trouble.degraded(session, [row.id]).get(row.id),
         "home_gib": row.home_gib,
         "rolls": row.rolls,
         "note": row.note,

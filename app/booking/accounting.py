@@ -81,10 +81,14 @@ def as_csv(made: Report) -> str:
     return out.getvalue()
 
 
+def as_data(made: Report) -> dict[str, Any]:
+    """The report with what it is of, as JSON has it."""
+    return {"from": _plain(made.since), "to": _plain(made.until), "by": made.by, "usage": made.rows()}
+
+
 def as_json(made: Report) -> str:
-    """The report as JSON, with what it is of."""
-    head = {"from": _plain(made.since), "to": _plain(made.until), "by": made.by}
-    return json.dumps({**head, "usage": made.rows()}, indent=2)
+    """The report as JSON."""
+    return json.dumps(as_data(made), indent=2)
 
 
 FORMATS = {"csv": as_csv, "json": as_json}

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from app.booking import room
+from app.booking import quota, room
 from app.db import ledger, reservation, site
 from app.db.account import Account
 from app.db.base import Database
@@ -31,6 +31,8 @@ from app.settings import Settings
 # Offered instead only if it is worth while.
 SHORTEST = timedelta(minutes=10)
 MOST_IN_THE_WAY = 5
+# The site and the project by turns are asked for a later slot so often.
+MOST_TURNS = 5
 
 
 @dataclass(frozen=True)
@@ -120,21 +122,25 @@ def explain(
             refusal.reasons,
             refusal.hosts,
             in_the_way(session, account, room.occupied(settings, slot), refusal.hosts, now),
-            instead(session, settings, shape, slot, now),
+            instead(session, settings, account, shape, slot, now),
         )
 
 
 def instead(
     session: Session,
     settings: Settings,
+    account: Account | None,
     shape: Shape,
     slot: Slot,
     now: datetime,
     without: int | None = None,
 ) -> list[Alternative]:
-    """What fits in place of this shape in this slot and of what `without` holds there: later, smaller, shorter."""
+    """What fits in place of this shape in this slot and of what `without` holds there: later, smaller, shorter.
+
+    Later, the project of `account` may have it then, too; None: no ceilings count.
+    """
     found = []
-    later = _earliest(session, settings, shape, slot.length, slot.start, None, now)
+    later = _later(session, settings, account, shape, slot, now)
     if later is not None:
         found.append(Alternative("later", later, shape))
     stock = room.read(session, settings, room.occupied(settings, slot), now, without)
@@ -148,6 +154,24 @@ def instead(
             end = end.replace(second=0, microsecond=0)
             found.append(Alternative("shorter", Slot(slot.start, end), shape))
     return found
+
+
+def _later(
+    session: Session, settings: Settings, account: Account | None, shape: Shape, slot: Slot, now: datetime
+) -> Slot | None:
+    """The earliest slot as long as this one, not before it, for which both the site and the project have room."""
+    since = slot.start
+    for _ in range(MOST_TURNS):
+        found = _earliest(session, settings, shape, slot.length, since, None, now)
+        if found is None:
+            break
+        start = quota.first_start(session, settings, account, shape.least, found, now)
+        if start is None:
+            break
+        if start == found.start:
+            return found
+        since = start
+    return None
 
 
 def _earliest(

@@ -81,7 +81,7 @@ def set_end(
         ledger.set_end(session, row.id, row.start_at, end + room.gap(settings))
         word = "extended" if end > before else "shortened"
         message = f"{account.name} {word} it to {end:%Y-%m-%d %H:%M} UTC."
-        version.change(session, account, row, word, message, {"end": (before, end)}, now)
+        version.change(session, account.name, row, word, message, {"end": (before, end)}, now)
 
 
 def give(
@@ -111,7 +111,7 @@ def give(
         # The key named the request among those of the first owner.
         row.request_key = None
         message = f"{account.name} gave it to {to}."
-        version.change(session, account, row, "given", message, {"owner": (before, to)}, now)
+        version.change(session, account.name, row, "given", message, {"owner": (before, to)}, now)
 
 
 def note(database: Database, account: Account, reservation_id: int, text: str, *, now: datetime) -> None:

@@ -80,7 +80,7 @@ def call_off(session: Session, account: Account, row: Reservation, now: datetime
     """Write the wish to end the reservation, under the ledger lock."""
     row.cancel_requested_at = now
     message = f"{account.name} cancelled."
-    version.change(session, account, row, "cancel", message, {"cancelled": (None, now)}, now)
+    version.change(session, account.name, row, "cancel", message, {"cancelled": (None, now)}, now)
 
 
 def check_own(settings: Settings, account: Account, row: Reservation) -> None:
@@ -118,4 +118,4 @@ def _decide(
     row.decided_at = now
     row.decided_by_id = account.id
     message = f"{account.name} {state} the request" + (f": {reason}" if reason else ".")
-    version.change(session, account, row, state, message, {"state": (before, state)}, now)
+    version.change(session, account.name, row, state, message, {"state": (before, state)}, now)

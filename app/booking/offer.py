@@ -67,7 +67,7 @@ def make(
         slot = room.occupied(settings, terms.slot)
         with database.reading() as session:
             in_the_way = availability.in_the_way(session, account, slot, why.hosts, now, row.id)
-            instead = availability.instead(session, settings, terms.shape, terms.slot, now, row.id)
+            instead = availability.instead(session, settings, account, terms.shape, terms.slot, now, row.id)
         raise NoRoom(why.reasons, why.hosts, in_the_way, instead) from why
 
 
@@ -92,7 +92,7 @@ def accept(
         row.why, row.retry_at = "Building begins in time for the slot.", None
         fields = {"state": ("requested", "approved")} | changed(before, Terms(terms.slot, granted))
         message = f"{account.name} accepted what {offer.made_by.name} offered; so it is approved."
-        version.change(session, account, row, "accepted", message, fields, now)
+        version.change(session, account.name, row, "accepted", message, fields, now)
 
 
 def decline(
@@ -112,7 +112,7 @@ def decline(
         message = f"{account.name} {verb} what {offer.made_by.name} offered" + (
             f": {reason}" if reason else "."
         )
-        version.change(session, account, row, answer, message, {"offer": ("made", answer)}, now)
+        version.change(session, account.name, row, answer, message, {"offer": ("made", answer)}, now)
 
 
 def _validate(
@@ -158,7 +158,7 @@ def _make(
         wanted = ledger.in_slot(room.amounts(room.groups(granted, settings), placement), slot)
         more = beyond(wanted, ledger.held_by(session, row.id))
         told = f"{account.name} offered something else: {message}"
-        version.change(session, account, row, "offered", told, {"offer": (None, "made")}, now)
+        version.change(session, account.name, row, "offered", told, {"offer": (None, "made")}, now)
         made = Offer(
             reservation_id=row.id,
             made_by_id=account.id,

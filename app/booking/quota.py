@@ -86,6 +86,19 @@ def within(
     return shape if left is None or shape.most <= left else shape.of(left)
 
 
+def first_start(
+    session: Session, settings: Settings, account: Account | None, nodes: int, slot: Slot, now: datetime
+) -> datetime | None:
+    """The first start, that of `slot` or a later one, at which the account's project may have so many nodes more at
+    once for as long; None: there is none. Nothing limits a cluster provider, or nobody (None)."""
+    if account is None or account.role == "cluster_provider":
+        return slot.start
+    limits = ceilings(session, settings, account.project_id)
+    if limits.nodes is None:
+        return slot.start
+    return quota.first_start(limits, _held(session, account.project_id, None), Holding(nodes, slot))
+
+
 def lines(
     session: Session, settings: Settings, account: Account, wanted: Sequence[Holding], now: datetime
 ) -> list[Line]:

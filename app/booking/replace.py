@@ -83,11 +83,13 @@ def _replace(
         else:
             row.why = "Building begins in time for the slot." if row.state == "approved" else None
             row.retry_at = None
-            version.withdraw_offer(session, row, actor, now)
-            row.version += 1
-            text = f"{'; '.join(moves)}."
-            event.record(session, now, actor, "moved", text, reservation_id=row.id, data={"moves": moves})
-            return Replaced(row.id, row.name, tuple(moves))
+            words = [f"{what} moved from {before} to {after}" for what, before, after in moves]
+            changed = (
+                ", ".join(f"{what} on {before}" for what, before, _ in moves),
+                ", ".join(f"{what} on {after}" for what, _, after in moves),
+            )
+            version.change(session, actor, row, "moved", f"{'; '.join(words)}.", {"hosts": changed}, now)
+            return Replaced(row.id, row.name, tuple(words))
     return _tell(database, settings, row, short, why, now, actor)
 
 
@@ -104,7 +106,7 @@ def _tell(
     slot = Slot(max(row.start_at, now), row.end_at) if row.end_at > now else Slot(row.start_at, row.end_at)
     with database.reading() as session:
         shape = room.shape_of(session.get_one(Reservation, row.id))
-        instead = availability.instead(session, settings, shape, slot, now, row.id)
+        instead = availability.instead(session, settings, None, shape, slot, now, row.id)
     offers = [
         f"{one.kind}, {one.shape.most} nodes from {one.slot.start:%Y-%m-%d %H:%M} to {one.slot.end:%Y-%m-%d %H:%M} UTC"
         for one in instead
@@ -120,8 +122,9 @@ def _tell(
 
 def _place_anew(
     session: Session, settings: Settings, row: Reservation, out: Mapping[int, Host], now: datetime
-) -> list[str]:
-    """Move what is on hosts that are out, and where that does not fit, whatever it takes; the moves in words."""
+) -> list[tuple[str, str, str]]:
+    """Move what is on hosts that are out, and where that does not fit, whatever it takes: what moved, from which host,
+    to which."""
     groups = room.groups(room.shape_of(row), settings)
     slot = room.occupied(settings, Slot(row.start_at, row.end_at))
     held = {node.name: node.host_id for node in row.nodes} | {room.DISKS: row.nodes[0].storage_id}
@@ -131,11 +134,7 @@ def _place_anew(
     for node in row.nodes:
         node.host_id, node.storage_id = placed[node.name], placed[room.DISKS]
     ledger.move(session, row.id, room.on_hosts(groups, placed), slot)
-    return [
-        f"{what} moved from {names[held[what]]} to {names[placed[what]]}"
-        for what in held
-        if held[what] != placed[what]
-    ]
+    return [(what, names[held[what]], names[placed[what]]) for what in held if held[what] != placed[what]]
 
 
 def _fewest_moves(

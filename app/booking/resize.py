@@ -152,7 +152,7 @@ def _resize(
         said = [f"{_list(node.name for node in added)} added"] if added else []
         said += [f"{_list(node.name for node in found.going)} to go"] if found.going else []
         message = f"{account.name} resized it: {'; '.join(said)}."
-        version.change(session, account, row, "resized", message, {"nodes": (before, _names(row))}, now)
+        version.change(session, account.name, row, "resized", message, {"nodes": (before, _names(row))}, now)
 
 
 def left(session: Session, settings: Settings, row: Reservation, node: Node, now: datetime) -> None:

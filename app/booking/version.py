@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.db import event, offer
-from app.db.account import Account
 from app.db.reservation import Reservation
 from app.domain.errors import Conflict
 
@@ -30,26 +29,35 @@ def conflict(session: Session, row: Reservation, version: int, message: str) -> 
 
 def change(
     session: Session,
-    account: Account,
+    by: str,
     row: Reservation,
     kind: str,
     message: str,
     changed: Mapping[str, tuple[Any, Any]],
     now: datetime,
 ) -> None:
-    """Give the reservation its next version, with an event for what `account` changed: field -> (before, after).
+    """Give the reservation its next version, with an event for what `by` changed: field -> (before, after).
 
     What was offered in place of the version before is withdrawn.
     """
-    withdraw_offer(session, row, account.name, now)
+    withdraw_offer(session, row, by, now)
     row.version += 1
     event.record_version(
-        session, now, account.name, kind, message, reservation_id=row.id, version=row.version, changed=changed
+        session, now, by, kind, message, reservation_id=row.id, version=row.version, changed=changed
     )
 
 
 def withdraw_offer(session: Session, row: Reservation, by: str, now: datetime) -> None:
-    """Withdraw what was offered and not answered, as the reservation changes by the deed of `by`."""
+    """Withdraw what was offered and not answered, as `by` is about to make the reservation's next version."""
     if offer.withdraw(session, row.id, now):
         message = "The offer no longer stands: it was made to the request as it was before."
-        event.record(session, now, by, "withdrawn", message, reservation_id=row.id)
+        event.record_version(
+            session,
+            now,
+            by,
+            "withdrawn",
+            message,
+            reservation_id=row.id,
+            version=row.version + 1,
+            changed={"offer": ("made", "withdrawn")},
+        )

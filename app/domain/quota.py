@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.domain.capacity import Taken, peaks
+from app.domain.capacity import Taken, free_from, peaks
 from app.domain.errors import InvalidRequest
 from app.domain.slot import Slot
 
 HOUR = timedelta(hours=1)
+# The project as the one who has its nodes.
+NODES = ("project", "node")
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,17 @@ def nodes_left(quota: Quota, held: Sequence[Holding], slot: Slot, now: datetime)
     return max(0, min(left)) if left else None
 
 
+def first_start(quota: Quota, held: Sequence[Holding], wanted: Holding) -> datetime | None:
+    """The first start, that of `wanted` or a later one, from which its nodes may be had at once for as long as it
+    lasts; None: there is none."""
+    if quota.nodes is None:
+        return wanted.slot.start
+    changes = free_from({NODES: quota.nodes}, _taken(held), wanted.slot.length, wanted.slot.start)
+    # Of several changes at one start the last is what is left from it on.
+    left = {start: number for start, _, number in changes}
+    return next((start for start, number in left.items() if number >= wanted.nodes), None)
+
+
 def lines(quota: Quota, held: Sequence[Holding], wanted: Sequence[Holding], now: datetime) -> list[Line]:
     """How far what counts up is used, now and with what is `wanted`, no two of which are in one slot: of the nodes
     at once, where they are the most."""
@@ -133,5 +146,8 @@ def node_hours(one: Holding, now: datetime) -> float:
 
 
 def _at_once(held: Sequence[Holding], slot: Slot) -> int:
-    taken = [Taken("project", "node", one.nodes, one.slot.start, one.slot.end) for one in held]
-    return peaks(taken, slot).get(("project", "node"), 0)
+    return peaks(_taken(held), slot).get(NODES, 0)
+
+
+def _taken(held: Sequence[Holding]) -> list[Taken]:
+    return [Taken(*NODES, one.nodes, one.slot.start, one.slot.end) for one in held]

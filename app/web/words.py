@@ -42,7 +42,12 @@ OFFERS = {
 # How the nodes of a group are placed, as one chooses it in the form.
 POLICY_WORDS = dict(zip(POLICIES, ("over many hosts", "on few hosts"), strict=True))
 # The fields of a reservation that people change, where the field's own name is no word.
-FIELDS = {"node_count": "number of nodes", "home_gib": "size of /home, GiB,", "rolls": "software"}
+FIELDS = {
+    "node_count": "number of nodes",
+    "home_gib": "size of /home, GiB,",
+    "rolls": "software",
+    "hosts": "place",
+}
 
 
 def duration(seconds: float | None) -> str:
@@ -91,7 +96,8 @@ def difference(one: Difference, now: datetime, zone: ZoneInfo) -> str:
     if one.field == "cancelled":
         return f"{one.by} cancelled it {ago}."
     if one.field == "offer":
-        return f"{one.by} {'made an' if one.after == 'made' else f'{one.after} the'} offer {ago}."
+        did = {"made": "made an", "withdrawn": "withdrew the"}.get(str(one.after), f"{one.after} the")
+        return f"{one.by} {did} offer {ago}."
     before, after = (_value(one.field, value, zone) for value in (one.before, one.after))
     return f"{one.by} changed the {FIELDS.get(one.field, one.field)} from {before} to {after} {ago}."
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, update
 
-from app.booking import availability, room
+from app.booking import availability, project, room
 from app.db import ledger
 from app.db.base import Database
 from app.db.ledger import Allocation
@@ -67,6 +67,22 @@ def test_a_refusal_offers_later_smaller_and_shorter_and_each_can_be_booked(datab
         assert booked
         with database.writing() as session:
             ledger.release(session, booked, NOW)
+
+
+def test_later_is_when_the_project_may_have_as_many_nodes_too(database: Database) -> None:
+    make_site(database)
+    alice, bob = make_account(database), make_account(database, "bob")
+    project.set_ceilings(database, "alice", {"nodes": 8}, by="test", now=NOW)
+    book(database, bob, node_count=16, end=NOW + 2 * HOUR)
+    book(database, alice, name="mine", node_count=6, start=NOW + 2 * HOUR, end=NOW + 5 * HOUR)
+    book(database, bob, name="more", node_count=16, start=NOW + 5 * HOUR, end=NOW + 6 * HOUR)
+    wanted = {"name": "next", "node_count": 4}
+    later, *_ = refused(database, alice, **wanted).alternatives
+    assert (later.kind, later.slot.start) == ("later", NOW + 6 * HOUR)
+    assert rebook(database, alice, later, **wanted)
+    # Nobody limits bob, so there is room for him as soon as the hosts have it.
+    found = refused(database, bob, **wanted | {"name": "bobs"}).alternatives[0]
+    assert (found.kind, found.slot.start) == ("later", NOW + 2 * HOUR)
 
 
 def test_others_are_in_the_way_without_their_names(database: Database) -> None:

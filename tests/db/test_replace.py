@@ -10,15 +10,16 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from app.booking import decide, replace
+from app.booking import decide, offer, replace
 from app.booking.replace import Replaced
 from app.db import ledger, trouble
 from app.db.base import Database
 from app.db.event import Event
 from app.db.reservation import Node, Reservation
 from app.db.site import Host, Maintenance
+from app.domain.errors import Conflict
 from app.settings import Passes, Settings
-from tests.factories import NOW, book, make_account, make_host, make_resource, make_site
+from tests.factories import NOW, ROLLS, book, make_account, make_host, make_resource, make_site, wish
 from workers.engine.advance import advance
 from workers.engine.hosts import Answer
 from workers.engine.run_pass import Batch, _settle_host, endpoint
@@ -110,6 +111,25 @@ def test_maintenance_over_the_slot_moves_it_and_maintenance_beside_it_does_not(
     (moved,) = move_off(database)
     assert moved.why is None
     assert "c1" not in {host for host, _ in places(database, booked).values()}
+
+
+def test_who_decides_on_a_request_that_moved_meanwhile_is_told_from_where_to_where(
+    database: Database, hosts: dict[str, Host]
+) -> None:
+    carol = make_account(database, "carol", "cluster_provider")
+    slot = {"start": NOW + HOUR, "end": NOW + 2 * HOUR}
+    number = book(database, make_account(database), **slot)
+    wanted = wish(**slot, node_count=3)
+    offer.make(database, SETTINGS, carol, number, 1, wanted, "One more.", rolls=ROLLS, now=NOW)
+    gone = next(node for node, (host, _) in places(database, number).items() if host == "c1")
+    set_out(database, "c1", state="drained")
+    assert move_off(database, hosts["c1"])
+    with pytest.raises(Conflict) as caught:
+        decide.approve(database, SETTINGS, carol, number, 2, now=NOW)
+    assert [(one.field, one.before, one.after, one.by) for one in caught.value.differences] == [
+        ("offer", "made", "withdrawn", "operator:olga"),
+        ("hosts", f"{gone} on c1", f"{gone} on c2", "operator:olga"),
+    ]
 
 
 def test_what_finds_no_room_keeps_its_slot_and_says_why_and_what_would_fit(

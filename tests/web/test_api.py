@@ -437,6 +437,7 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     # There is none of this number, for anybody.
     "series.detail": (404, 404, 404, 403),
     "series.cancel": (404, 404, 404, 403),
+    "usage.show": (422, 422, 422, 403),
 }
 
 

@@ -13,6 +13,7 @@ import pytest
 from app.db.reservation import Reservation
 from tests.browse import hidden_fields
 from tests.factories import book_now
+from tests.web.api import Client
 from tests.web.conftest import Site
 from tests.web.test_reservation import text
 
@@ -58,6 +59,11 @@ def test_an_end_too_late_is_refused_with_who_is_in_the_way_and_stays_typed(site:
     assert "It cannot last that long" in answer.text
     assert "In the way: another project until" in text(answer.text)
     assert f'value="{late}"' in answer.text
+    told = Client(site, "anna").send(
+        "PUT", f"/reservations/{number}/end", {"end": late}, headers={"If-Match": '"1"'}
+    )
+    assert told.status_code == 409
+    assert [(one["what"], one["name"]) for one in told.json()["in_the_way"]] == [("another project", None)]
     assert row(site, number).version == 1
 
 

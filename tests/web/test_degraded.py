@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 from app.db.reservation import Node, Reservation
 from app.db.site import Host
 from tests.factories import book_now, make_resource
+from tests.web.api import Client
 from tests.web.conftest import Site
 
 PAGES = ("/", "/reservations", "/reservations/{}", "/reservations/{}/live")
@@ -35,16 +36,24 @@ def test_degraded_is_told_on_every_page_and_goes_when_the_host_is_back(
     def texts() -> list[str]:
         return [sqlite_site.visitor("anna").get(path.format(number)).text for path in PAGES]
 
+    def by_program() -> str | None:
+        told = Client(sqlite_site, "anna").get(f"/reservations/{number}").json()["degraded"]
+        assert told is None or isinstance(told, str)
+        return told
+
     assert not any("Degraded" in text or "degraded" in text for text in texts())
+    assert by_program() is None
     with sqlite_site.database.writing() as session:
         session.execute(update(Host).values(failing_since=datetime.now(UTC)))
     for text in texts():
         assert "egraded" in text
     assert "does not answer: node1." in texts()[2]
+    assert (by_program() or "").endswith("does not answer: node1.")
     assert "egraded" not in sqlite_site.visitor("ben").get("/").text
     with sqlite_site.database.writing() as session:
         session.execute(update(Host).values(failing_since=None))
     assert not any("egraded" in text for text in texts())
+    assert by_program() is None
 
 
 def test_a_request_on_a_drained_host_is_marked_where_it_is_decided(sqlite_site: Site) -> None:

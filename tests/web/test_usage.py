@@ -13,6 +13,7 @@ import pytest
 from app.db.account import Account
 from app.db.reservation import Reservation
 from tests.factories import book_now
+from tests.web.api import Client
 from tests.web.conftest import Site
 
 
@@ -42,6 +43,21 @@ def test_a_service_provider_sees_their_own_and_a_cluster_provider_all(site: Site
         told = visitor.get("/usage.json", params=asked(by="project"))
         assert told.headers["Content-Type"] == "application/json"
         assert {row["project"] for row in told.json()["usage"]} == {one.removesuffix("s") for one in seen}
+
+
+def test_a_program_is_told_the_same_as_the_page(site: Site) -> None:
+    for name in ("anna", "ben"):
+        approved(site, name)
+    since, until = (f"{asked()[name]}T00:00:00Z" for name in ("from", "to"))
+    for name, seen in (("anna", ["anna"]), ("carla", ["anna", "ben"])):
+        for by in ("project", "reservation"):
+            path = f"/usage?from={since}&to={until}&by={by}"
+            told = Client(site, name).get(path).json()
+            assert told == site.visitor(name).get("/usage.json", params=asked(by=by)).json()
+            assert [row["project"] for row in told["usage"]] == seen
+    wrong = Client(site, "anna").get(f"/usage?from={until}&to={since}")
+    assert (wrong.status_code, list(wrong.json()["fields"])) == (422, ["to"])
+    assert set(Client(site, "anna").get("/usage?by=host").json()["fields"]) == {"from", "to"}
 
 
 def test_days_are_those_of_the_visitor_s_zone(sqlite_site: Site) -> None:

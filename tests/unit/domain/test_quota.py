@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import InvalidRequest
-from app.domain.quota import HOUR, Holding, Line, Quota, check, lines, nodes_left
+from app.domain.quota import HOUR, Holding, Line, Quota, check, first_start, lines, nodes_left
 from app.domain.slot import Slot
 from tests.factories import NOW
 
@@ -139,3 +139,21 @@ def test_as_many_nodes_are_left_as_pass_the_check_and_no_more(
         # But for the rounding of hours.
         found = lines(quota, held, [Holding(left, slot)], NOW)[:2]
         assert all(line.ceiling is None or line.projected <= line.ceiling + 1e-6 for line in found)
+
+
+@given(
+    ceiling=st.none() | st.integers(0, 12),
+    held=st.lists(st.builds(holding, st.integers(1, 9), st.integers(-3, 12), st.integers(1, 6)), max_size=5),
+    nodes=st.integers(1, 12),
+    start=st.integers(0, 12),
+    hours=st.integers(1, 6),
+)
+def test_the_first_start_is_the_first_hour_that_passes_the_check(
+    ceiling: int | None, held: list[Holding], nodes: int, start: int, hours: int
+):
+    quota = Quota(nodes=ceiling)
+    by_trying = next(
+        (hour for hour in range(start, 20) if not wrong(quota, held, holding(nodes, hour, hours))), None
+    )
+    found = first_start(quota, held, holding(nodes, start, hours))
+    assert found == (None if by_trying is None else NOW + by_trying * HOUR)

@@ -11,6 +11,7 @@ import pytest
 
 from app.db.reservation import Reservation
 from app.domain.lifecycle import STATES
+from app.domain.refusal import Difference
 from app.web import words
 from app.web.steps import Progress
 from tests.factories import group, grouped, shape
@@ -52,6 +53,28 @@ def test_a_duration_has_two_units_at_most(seconds: float | None, text: str):
 )
 def test_how_far_a_moment_is(seconds: float, text: str):
     assert words.away(NOW + timedelta(seconds=seconds), NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("field", "before", "after", "text"),
+    [
+        ("offer", None, "made", "anna made an offer 5 min ago."),
+        ("offer", "made", "withdrawn", "anna withdrew the offer 5 min ago."),
+        ("offer", "made", "declined", "anna declined the offer 5 min ago."),
+        (
+            "hosts",
+            "node1 on c1",
+            "node1 on c2",
+            "anna changed the place from node1 on c1 to node1 on c2 5 min ago.",
+        ),
+        ("home_gib", 1, 2, "anna changed the size of /home, GiB, from 1 to 2 5 min ago."),
+    ],
+)
+def test_a_difference_says_who_changed_what(
+    field: str, before: str | int | None, after: str | int | None, text: str
+):
+    one = Difference(field, before, after, "anna", NOW - timedelta(minutes=5))
+    assert words.difference(one, NOW, TOKYO) == text
 
 
 def test_a_time_carries_its_zone():
