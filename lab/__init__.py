@@ -5,7 +5,7 @@
 All functions take the lab's name, and where it matters the host's. docs/lab.rst tells how to use them.
 """
 
-from lab.fault import change_host_key, cut, fill, join, reboot, start_host, stop_host, unfill
+from lab.fault import change_host_key, cut, fill, join, reboot, replace, start_host, stop_host, unfill
 from lab.host import enter, on
 from lab.keys import ssh
 from lab.lifecycle import down, status, up
@@ -24,6 +24,7 @@ __all__ = [
     "lab",
     "on",
     "reboot",
+    "replace",
     "snapshot",
     "ssh",
     "start_host",

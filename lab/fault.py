@@ -82,6 +82,29 @@ def change_host_key(name: str, host: str) -> str:
     return keys.host_key(lab, it)
 
 
+def replace(name: str, host: str) -> str:
+    """Put another machine in the place of a namespace host, with an empty disk and a key of its own; returns the key's
+    public line, lab.json and known_hosts follow.
+
+    Doing it a second time puts the first machine back, with what was on its disk.
+    """
+    lab, it = _at(name, host)
+    if it.kind != "namespace":
+        raise LabError(f"{name} {host}: is a machine host, whose disk is its own")
+    hosts.halt(lab, it)
+    # Beside the folder of all hosts, which is looked through for what hosts have.
+    now, aside, between = lab.folder(it), lab.state / "aside" / host, lab.state / "aside" / f"{host}.new"
+    aside.parent.mkdir(exist_ok=True)
+    now.rename(between)
+    if aside.exists():
+        aside.rename(now)
+    between.rename(aside)
+    hosts.write_files(lab, it, network.nameservers())
+    lifecycle.describe(lab)
+    start_host(name, host)
+    return keys.host_key(lab, it)
+
+
 def fill(name: str, host: str, free_mib: int) -> None:
     """Leave only `free_mib` MiB of room for new volumes on the host; the volumes there are out of sight until
     unfill, though targets that are open keep theirs."""

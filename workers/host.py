@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`leasehold host`: the hosts of the site, from the first look at one to its leave.
 
-Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but a host lacks something, 4 no such host.
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but a host lacks something or is not well, 4 no such host.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from app.db.site import HOST_ROLES, Host, HostRole, host_by_name, hosts
 from app.domain.errors import LeaseholdError, NotFound, SiteError
 from app.settings import Settings, load
 from workers.engine import bootstrap, probe
-from workers.engine.run_pass import endpoint
-from workers.engine.ssh import Endpoint, fingerprint
+from workers.engine.run_pass import endpoint, note_boot
+from workers.engine.ssh import Endpoint, fingerprint, key_blob
 from workers.host_key import agreed_key
 from workers.host_print import show_host, show_hosts, show_report, summary, tell
 from workers.node import build
@@ -101,19 +101,23 @@ def add(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Add a host, or bring the helper, the roles and the key of one up to date.
+    """Add a host, bring the helper, the roles and the key of one up to date, or put another machine in its place.
 
     Its key is shown and pinned, the helper is put there together with a line in root's authorized_keys that
-    lets the manager run it and nothing else, and what the host has is probed and stored.
+    lets the manager run it and nothing else, and what the host has is probed and stored. What stands on a host of
+    that name is looked at anew; what another machine lacks of it is made there by the passes, but for volumes, which
+    are told to be lost.
     """
     if not NAME.fullmatch(name):
         raise click.BadParameter(f"{name!r}: lower-case letters, digits and hyphens", param_hint="NAME")
     if not ADDRESS.fullmatch(address):
         raise click.BadParameter(f"{address!r} is neither an IP address nor a name", param_hint="ADDRESS")
-    data_address = _ip(data_address or address)
     database = Database(settings.database)
     with database.reading() as session:
         known = host_by_name(session, name)
+    if data_address is None and known is not None and known.address == address:
+        data_address = known.data_address
+    data_address = _ip(data_address or address)
     pinned = known.host_key if known else None
     shown = agreed_key(name, address, port, given=host_key, pinned=pinned, yes=yes)
     to = Endpoint(name, address, port, shown)
@@ -147,7 +151,7 @@ def add(
         report = probe.beside(report, _facts(session), frozenset(roles), settings)
     show_report(report, as_json)
     click.echo(f"{name} is added as {', '.join(sorted(roles))}.", err=True)
-    sys.exit(INCOMPLETE if report.lacks else 0)
+    sys.exit(0 if report.is_well else INCOMPLETE)
 
 
 @host.command("list")
@@ -199,7 +203,7 @@ def check(settings: Settings, names: tuple[str, ...], as_json: bool) -> None:
             show_report(report, False)
     if any(report.facts is None for report in reports):
         sys.exit(1 if len(reports) == 1 else INCOMPLETE)
-    sys.exit(INCOMPLETE if any(report.lacks for report in reports) else 0)
+    sys.exit(0 if all(report.is_well for report in reports) else INCOMPLETE)
 
 
 @host.command()
@@ -276,7 +280,7 @@ def remove(settings: Settings, name: str, identity: Path, forget: bool, dry_run:
         except IntegrityError:
             # Past reservations stood there and stay on record; without a role it is no host of the site any
             # more.
-            row.roles = []
+            row.roles, row.boot_id = [], None
     click.echo(f"{name} is removed.", err=True)
 
 
@@ -317,11 +321,19 @@ def _store(
 ) -> None:
     row = host_by_name(session, to.name)
     kind = "host_added" if row is None or not row.roles else "host_updated"
+    words = (
+        f"{to.name} at {to.address} port {to.port} as {', '.join(sorted(roles))}, {fingerprint(to.host_key)}"
+    )
+    is_another = row is not None and key_blob(row.host_key) != key_blob(to.host_key)
     if row is None:
         row = Host(name=to.name, added_at=datetime.now(UTC))
         session.add(row)
     elif not row.roles:
         row.state = "enabled"
+    else:
+        _refuse_misfit(session, row, data_address, report.facts or {}, settings)
+        if is_another:
+            kind, words = "host_replaced", f"{words}, in the place of {fingerprint(row.host_key)}"
     row.address, row.port, row.host_key, row.data_address = to.address, to.port, to.host_key, data_address
     for gone in [role for role in row.roles if role.role not in roles]:
         row.roles.remove(gone)
@@ -329,19 +341,22 @@ def _store(
     row.failures, row.suspect_until, row.last_error = 0, None, None
     row.failing_since = row.lost_at = None
     session.flush()
-    _store_facts(session, row, report, settings)
-    words = (
-        f"{to.name} at {to.address} port {to.port} as {', '.join(sorted(roles))}, {fingerprint(to.host_key)}"
-    )
+    _store_facts(session, row, report, settings, is_another)
     _record(session, row, kind, words)
 
 
-def _store_facts(session: Session, row: Host, report: probe.Report, settings: Settings) -> None:
-    facts = report.facts or {}
-    row.facts, row.boot_id, row.last_seen_at = facts, report.boot_id, datetime.now(UTC)
+def _store_facts(
+    session: Session, row: Host, report: probe.Report, settings: Settings, is_another: bool = False
+) -> None:
+    facts, now = report.facts or {}, datetime.now(UTC)
+    row.facts, row.last_seen_at = {**facts, "told_at": now.isoformat(timespec="seconds")}, now
     row.vcpus, row.memory_mib = int(facts["vcpus"]), int(facts["memory_mib"])
-    # What is free counts as the whole only while nothing of ours takes part of it.
-    if not ledger.is_host_taken(session, row.id) and not resource.is_on_host(session, row.id):
+    row.capabilities = probe.capabilities(facts)
+    if report.boot_id is not None:
+        note_boot(session, row, report.boot_id, f"operator:{getpass.getuser()}", now)
+    # What is free counts as the whole only while nothing of ours takes part of it; on another machine nothing does yet.
+    is_taken = ledger.is_host_taken(session, row.id) or resource.is_on_host(session, row.id)
+    if is_another or not is_taken:
         pool = facts.get("pool") or {}
         is_thin = settings.storage.volume == "lvm"
         row.disk_mib = int(pool.get("free_mib", 0) if is_thin else facts["disk_free_mib"])
@@ -364,6 +379,21 @@ def _refuse_if_in_use(session: Session, row: Host) -> None:
         raise SiteError(
             f"{row.name} is in use: something is booked or stands there. Run `leasehold host drain {row.name}`, then "
             "wait for its reservations to end or cancel them."
+        )
+
+
+def _refuse_misfit(
+    session: Session, row: Host, data_address: str, facts: dict[str, Any], settings: Settings
+) -> None:
+    """Refuse a machine that cannot carry what stands, or is to stand, on the host in whose place it comes."""
+    wrong = probe.misfits(row.facts, facts, settings)
+    if row.data_address != data_address:
+        wrong.append(
+            f"they reach it at {row.data_address}: give that with --data-address, not {data_address}"
+        )
+    if wrong and resource.is_of_clusters(session, row.id):
+        raise SiteError(
+            f"{row.name} was not changed, as clusters are built on it and {'; '.join(wrong)}. Or end them first."
         )
 
 

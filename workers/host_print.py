@@ -31,6 +31,7 @@ def summary(row: Host) -> dict[str, Any]:
         "vcpus": row.vcpus,
         "memory_mib": row.memory_mib,
         "disk_mib": row.disk_mib,
+        "tags": sorted({*row.tags, *row.capabilities}),
         "last_seen_at": seen,
         "last_error": row.last_error,
     }
@@ -71,7 +72,7 @@ def tell(name: str, done: Done, dry_run: bool) -> None:
 
 
 def show_report(report: Report, as_json: bool) -> None:
-    """Every probe of a host, then what it lacks for each role."""
+    """Every probe of a host, then what it lacks for each role, and what is wrong with its disks."""
     if as_json:
         click.echo(json.dumps(asdict(report), indent=2))
         return
@@ -84,6 +85,8 @@ def show_report(report: Report, as_json: bool) -> None:
     for role, sentences in report.lacks.items():
         for sentence in sentences:
             click.echo(f"{report.host}: as {role}: {sentence}", err=True)
+    for sentence in report.ails:
+        click.echo(f"{report.host}: {sentence}", err=True)
 
 
 def _console() -> Console:

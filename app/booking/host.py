@@ -43,6 +43,8 @@ def describe(
         wrong["tags"] = (
             f"At most {MOST_TAGS} tags of lower-case letters, digits, dots, underscores and hyphens."
         )
+    elif told := sorted(site.CAPABILITIES & set(tags)):
+        wrong["tags"] = f"{', '.join(told)}: hosts tell that themselves, run `leasehold host check {name}`."
     if bandwidth_mbit is not None and not 0 <= bandwidth_mbit <= MOST_MBIT:
         wrong["bandwidth_mbit"] = f"Give 0 to {MOST_MBIT:,} Mbit/s, or nothing: then it is not counted."
     if wrong:

@@ -261,12 +261,16 @@ def _hosts(
             roles.setdefault(host_id, set()).add(role)
     rows = site.capacities(session, roles)
     have = _amounts(settings, rows)
-    return [Candidate(row.id, row.name, frozenset(roles[row.id]), _tags(row.tags)) for row in rows], have
+    return [
+        Candidate(row.id, row.name, frozenset(roles[row.id]), _tags(row.tags, row.capabilities))
+        for row in rows
+    ], have
 
 
 @lru_cache(maxsize=256)
-def _tags(written: str) -> frozenset[str]:
-    return frozenset(json.loads(written))
+def _tags(tags: str, capabilities: str) -> frozenset[str]:
+    """What may be asked of the host: what people say of it, and what it says itself, where that counts alone."""
+    return frozenset(json.loads(tags)) - site.CAPABILITIES | frozenset(json.loads(capabilities))
 
 
 @dataclass(frozen=True)

@@ -351,6 +351,14 @@ def is_on_host(session: Session, host_id: int) -> bool:
     )
 
 
+def is_of_clusters(session: Session, host_id: int) -> bool:
+    """Whether anything of a cluster stands on this host, or is to."""
+    r = Resource
+    is_there = or_(r.want == "present", r.have != "absent")
+    query = select(r.id).where(r.host_id == host_id, r.reservation_id.is_not(None), is_there)
+    return session.scalar(query.limit(1)) is not None
+
+
 def steps_of(session: Session, reservation_id: int) -> Sequence[tuple[Resource, Host]]:
     """The reservation's rows and the shared ones they need, each with its host, in the order they were laid out.
 

@@ -34,6 +34,8 @@ from app.domain.slot import Slot
 HOST_ROLES = ("gateway", "compute", "storage", "builder")
 HOST_STATES = ("enabled", "drained")
 POOL_KINDS = ("network_id", "public_address")
+# What a request may ask of hosts by a tag that no person can give: the hosts themselves tell it.
+CAPABILITIES = frozenset({"kvm", "xen", "x86_64", "aarch64", "ppc64le", "riscv64", "s390x"})
 
 
 class Host(Base):
@@ -63,8 +65,10 @@ class Host(Base):
     disk_mib: Mapped[int] = mapped_column(default=0)
     # Of its public uplink, for gateways; none declared: not counted.
     bandwidth_mbit: Mapped[int | None]
-    # What it has besides amounts, in the operator's words: an architecture, a GPU.
+    # What it has besides amounts, in the operator's words: a GPU, a fast network.
     tags: Mapped[list[str]] = mapped_column(JSON, default=list)
+    # What it can do, by its own facts: of CAPABILITIES.
+    capabilities: Mapped[list[str]] = mapped_column(JSON, default=list)
     facts: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     boot_id: Mapped[str | None] = mapped_column(String(64))
     failures: Mapped[int] = mapped_column(default=0)
@@ -152,6 +156,7 @@ CAPACITIES = (
         Host.bandwidth_mbit,
         # As it is written: most hosts have the same.
         cast(Host.tags, String).label("tags"),
+        cast(Host.capabilities, String).label("capabilities"),
     )
     .where(Host.id.in_(bindparam("ids", type_=Integer, expanding=True)))
     .order_by(Host.name)
@@ -192,7 +197,7 @@ def roster(session: Session) -> Sequence[tuple[int, str]]:
 
 
 def capacities(session: Session, ids: Collection[int]) -> Sequence[Row[*tuple[Any, ...]]]:
-    """id, name, vcpus, memory_mib, disk_mib, bandwidth_mbit and tags (in JSON) of these hosts."""
+    """id, name, vcpus, memory_mib, disk_mib, bandwidth_mbit, tags and capabilities (in JSON) of these."""
     return rows(session, CAPACITIES, {"ids": list(ids)})
 
 

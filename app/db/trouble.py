@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What suffers from hosts: bookings placed where nothing can be built, clusters of which something does not answer.
+"""What suffers from hosts: bookings placed where nothing can be built, clusters of which something does not answer or
+is lost.
 
 Told from rows each time: no column says it, so it is over as soon as the host is back.
 """
@@ -11,7 +12,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, exists, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
 from app.db.ledger import Allocation
@@ -58,12 +59,13 @@ def hosts_out(session: Session, reservation_id: int, *, of_offer: bool = False) 
 def degraded(session: Session, ids: Ids) -> dict[int, str]:
     """Reservation id -> what of it is missing, in words, for those that are not whole.
 
-    Ahead: hosts on which it cannot be built. Standing: what is on hosts that do not answer.
+    Ahead: hosts on which it cannot be built. Standing: what is on hosts that do not answer, and volumes that are gone.
     """
     found: dict[int, list[tuple[str, str]]] = {}
-    for number, host, pass_name, node in session.execute(_unanswered(ids)):
+    for number, host, pass_name, node, is_lost in session.execute(_missed(ids)):
         if pass_name in WHAT and node is not None:
-            found.setdefault(number, []).append((host, WHAT[pass_name].format(node)))
+            clause = f"{host} {'has lost' if is_lost else 'does not answer:'}"
+            found.setdefault(number, []).append((clause, WHAT[pass_name].format(node)))
     words = {number: _missing(things) for number, things in found.items()}
     query = _booked_on_what_is_out(select(Reservation.id, Host.name)).distinct()
     out: dict[int, list[str]] = {}
@@ -91,17 +93,19 @@ def _is_out() -> ColumnElement[bool]:
     return or_(Host.state == "drained", Host.lost_at.is_not(None), closed)
 
 
-def _unanswered(ids: Ids) -> Select[*tuple[Any, ...]]:
+def _missed(ids: Ids) -> Select[*tuple[Any, ...]]:
     c = Resource
+    does_not_answer = or_(Host.failing_since.is_not(None), Host.lost_at.is_not(None))
+    is_lost = and_(c.error_code == "lost", ~does_not_answer)
     return (
-        select(c.reservation_id, Host.name, c.pass_name, Node.name)
+        select(c.reservation_id, Host.name, c.pass_name, Node.name, is_lost)
         .join(Host, Host.id == c.host_id)
         .join(Reservation, Reservation.id == c.reservation_id)
         .outerjoin(Node, Node.id == c.node_id)
         .where(
             c.reservation_id.in_(ids),
             c.want == "present",
-            or_(Host.failing_since.is_not(None), Host.lost_at.is_not(None)),
+            or_(does_not_answer, c.error_code == "lost"),
             Reservation.state.in_(STANDING),
         )
         .order_by(c.reservation_id, Host.name, Node.position, c.id)
@@ -109,10 +113,10 @@ def _unanswered(ids: Ids) -> Select[*tuple[Any, ...]]:
 
 
 def _missing(things: Sequence[tuple[str, str]]) -> str:
-    by_host: dict[str, list[str]] = {}
-    for host, thing in dict.fromkeys(things):
-        by_host.setdefault(host, []).append(thing)
-    return " ".join(f"{host} does not answer: {_few(names)}." for host, names in by_host.items())
+    by_clause: dict[str, list[str]] = {}
+    for clause, thing in dict.fromkeys(things):
+        by_clause.setdefault(clause, []).append(thing)
+    return " ".join(f"{clause} {_few(names)}." for clause, names in by_clause.items())
 
 
 def _few(names: Sequence[str]) -> str:

@@ -20,9 +20,10 @@ def show() -> ResponseReturnValue:
     session, me, now = visit.reading(), visit.me(), visit.now()
     open_requests = offer.count_undecided(session, now) if me.role == "cluster_provider" else 0
     offered = offer.waiting_for(session, me, now)
-    unwell = []
-    if me.role != "service_provider":
-        unwell = [host for host in site.hosts(session) if host.suspect_until and host.suspect_until > now]
+    hosts = site.hosts(session) if me.role != "service_provider" else ()
+    unwell = [host for host in hosts if host.suspect_until and host.suspect_until > now]
+    limit = visit.site().settings.storage.full_percent
+    ails = [(host, told) for host in hosts if (told := words.ails(host.facts, limit))]
     found = reservation.summaries(session, me, states=LIVE, limit=MOST_CARDS) if me.role != "operator" else ()
     mine = reservation.visible(me).with_only_columns(reservation.Reservation.id)
     degraded = trouble.degraded(session, mine) if me.role != "operator" else {}
@@ -34,6 +35,7 @@ def show() -> ResponseReturnValue:
         open_requests=open_requests,
         offered=offered,
         unwell=unwell,
+        ails=ails,
         degraded=degraded,
         names=names,
         now=now,

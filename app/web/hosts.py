@@ -8,13 +8,15 @@ from flask import render_template
 from flask.typing import ResponseReturnValue
 
 from app.db import pass_run, resource, site
-from app.web import visit
+from app.web import visit, words
 from app.web.volumes import pair
 
 
 def listing() -> ResponseReturnValue:
-    """All hosts: roles, state, capacity, last contact, and why the passes keep away from one."""
-    return render_template("admin/hosts.html", hosts=site.hosts(visit.reading()), now=visit.now())
+    """All hosts: roles, state, capacity, last contact, why the passes keep away from one, and what its disks ail."""
+    found, limit = site.hosts(visit.reading()), visit.site().settings.storage.full_percent
+    ails = {host.name: words.ails(host.facts, limit) for host in found}
+    return render_template("admin/hosts.html", hosts=found, ails=ails, now=visit.now())
 
 
 def volumes() -> ResponseReturnValue:

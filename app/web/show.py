@@ -32,6 +32,7 @@ def register(app: Flask) -> None:
     app.add_template_filter(words.groups, "groups")
     app.add_template_filter(words.numbers, "numbers")
     app.add_template_filter(words.sizes, "sizes")
+    app.add_template_filter(words.told_at, "told_at")
     app.add_template_filter(difference, "difference")
     app.add_template_filter(state, "state")
     app.add_template_filter(badge, "badge")

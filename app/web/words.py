@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from app.db.offer import Offer
@@ -239,6 +240,22 @@ def overdue(late: Mapping[str, datetime | None], now: datetime) -> str:
         f"{name} ({'never' if last is None else f'last {away(last, now)}'})" for name, last in late.items()
     ]
     return f"Passes do not run: {', '.join(told)}. Nothing is built or taken down by them."
+
+
+def ails(facts: Mapping[str, Any], full_percent: int) -> list[str]:
+    """What is wrong with the disks of a host with these facts: arrays and volume groups that lost some, a full pool."""
+    found, pool = [str(words) for words in facts.get("health") or ()], facts.get("pool") or {}
+    used = {what: float(pool.get(f"{what}_percent") or 0) for what in ("data", "metadata")}
+    return found + [
+        f"the {what} of the thin pool is {percent:g} % full"
+        for what, percent in used.items()
+        if percent >= full_percent
+    ]
+
+
+def told_at(facts: Mapping[str, Any]) -> datetime | None:
+    """When the host told these facts."""
+    return datetime.fromisoformat(facts["told_at"]) if "told_at" in facts else None
 
 
 def next_event(row: Reservation, now: datetime) -> tuple[str, datetime] | None:

@@ -10,16 +10,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 
 from app.booking import availability, project, room
+from app.booking.host import describe
 from app.db import ledger
 from app.db.base import Database
 from app.db.ledger import Allocation
 from app.db.reservation import Reservation
 from app.db.site import Host, Maintenance
 from app.domain import opening
-from app.domain.errors import NoRoom
+from app.domain.errors import InvalidRequest, NoRoom
 from app.domain.refusal import Alternative
 from app.domain.slot import Slot
 from app.settings import Booking, Settings
@@ -273,6 +274,26 @@ def test_tags_are_asked_for_and_kept(database: Database) -> None:
         "c1: it is not marked gpu."
         in refused(database, account, name="b", node_count=9, tags=["gpu"]).reasons
     )
+
+
+def test_what_a_host_can_do_is_asked_for_like_a_tag_and_only_the_host_s_own_word_counts(
+    database: Database,
+) -> None:
+    """R120: guests that ask for KVM are never on a host without it."""
+    make_site(database)  # gw1, c1 and c2 have told nothing: no VT, as far as anybody knows
+    make_host(database, "vt", "compute", capabilities=["kvm", "x86_64"], memory_mib=4096)
+    make_host(database, "old", "compute", capabilities=["x86_64"], tags=["kvm"])
+    account = make_account(database)
+    booked = book(database, account, node_count=2, tags=["kvm", "x86_64"])
+    with database.reading() as session:
+        nodes = session.get_one(Reservation, booked).nodes
+        names = {host.id: host.name for host in session.scalars(select(Host))}
+        assert {names[node.host_id] for node in nodes if node.kind == "compute"} == {"vt"}
+    reasons = refused(database, account, name="b", node_count=20, tags=["kvm"]).reasons
+    assert "c1: it is not marked kvm." in reasons
+    assert "old: it is not marked kvm." in reasons, "whatever is in its tags since before"
+    with pytest.raises(InvalidRequest, match="hosts tell that themselves"):
+        describe(database, "c1", tags=["gpu", "kvm"], bandwidth_mbit=None, by="otto", now=NOW)
 
 
 def test_all_hosts_are_looked_at_before_the_answer_is_no(database: Database) -> None:

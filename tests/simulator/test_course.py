@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from app.db import trouble
 from app.db.base import Database
 from app.db.event import Event
 from app.db.reservation import Node, Reservation
@@ -237,6 +238,31 @@ def test_a_reboot_is_noticed_where_nothing_is_due_and_everything_comes_back_once
         assert {row.have for row in session.scalars(select(Resource))} == {"present"}
         kinds = session.scalars(select(Event.kind).where(Event.at >= week.clock.now)).all()
     assert (kinds.count("host_rebooted"), kinds.count("mended")) == (1, 1)
+
+
+@pytest.mark.parametrize("driver", ["file", "lvm"])
+def test_a_storage_host_that_is_another_machine_has_lost_its_volumes_and_makes_none_anew(
+    database: Database, settings: Settings, driver: str
+) -> None:
+    settings = replace(settings, storage=Storage(volume=driver))
+    fill(database, 1)
+    week = Week(database, settings, Manner(durations_s={}))
+    week.run([wish("vc", NOW + HOUR, 9 * HOUR, node_count=1)], NOW + 2 * HOUR)
+    passes = [Pass(database, settings, one, lambda: week.hosts, week.clock) for one in HOST_PASSES]
+    st1 = week.hosts.by_name["st1"]
+    st1.replace()
+    for _ in range(8):
+        for one in passes:
+            one.run(lambda: False)
+    _still(database, "ready")
+    assert st1.did[driver] == 3, "not one was made a second time"
+    assert {op for op, _ in st1.there} == {"image"} | ({"golden"} if driver == "lvm" else set())
+    with database.reading() as session:
+        (number,) = session.scalars(select(Reservation.id))
+        told = trouble.degraded(session, [number])[number]
+        lost = session.scalars(select(Event.kind).where(Event.kind == "lost")).all()
+    assert told == "st1 has lost the disks of frontend, the disks of node1."
+    assert len(lost) == 3, "each of the three volumes, once"
 
 
 def _still(database: Database, state: str) -> None:

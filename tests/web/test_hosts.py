@@ -28,6 +28,24 @@ def test_hosts_are_shown_with_capacity_and_why_one_is_left_alone(site: Site):
     assert "Host c2 does not answer" in text(site.visitor("otto").get("/").text)
 
 
+def test_ailing_disks_are_told_to_the_staff_on_both_pages_with_when_they_were_seen(site: Site):
+    pool = {"size_mib": 1000, "free_mib": 80, "data_percent": 92.0, "metadata_percent": 11.2}
+    facts = {
+        "health": ["md array md0 has 1 of its 2 disks, sda1 failed"],
+        "told_at": "2026-11-22T07:00:00+00:00",
+    }
+    with site.database.writing() as session:
+        session.merge(site.hosts["st1"]).facts = facts | {"pool": pool}
+        session.merge(site.hosts["c1"]).facts = {"health": [], "pool": pool | {"data_percent": 10.0}}
+    said = "md array md0 has 1 of its 2 disks, sda1 failed; the data of the thin pool is 92 % full."
+    page = text(site.visitor("otto").get("/admin/hosts").text)
+    assert re.search(rf"pool 92 % full never Disks: {re.escape(said)} As told .*2026 07:00 UTC", page)
+    assert page.count("Disks:") == 1
+    assert "pool 10 % full" in page
+    assert f"The disks of host st1 : {said}" in text(site.visitor("otto").get("/").text)
+    assert "md0" not in site.visitor("anna").get("/").text, "it is not for her to mend"
+
+
 def test_all_volumes_are_on_one_page_with_owner_size_target_and_host(site: Site):
     number = book_now(site.database, site.accounts["anna"], name="vc-42")
     with site.database.reading() as session:

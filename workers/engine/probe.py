@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from app.db.site import CAPABILITIES
 from app.settings import Settings
 from workers.engine import bootstrap, ssh
 from workers.engine.drivers import GUEST_HOSTS, INITIATOR, Facts, fitting
@@ -39,13 +40,19 @@ class Probe:
 @dataclass(frozen=True)
 class Report:
     """All probes of one host. `facts` is None when the host cannot be used; `lacks`: role -> what it
-    misses."""
+    misses; `ails`: what is wrong with its disks."""
 
     host: str
     probes: tuple[Probe, ...]
     facts: dict[str, Any] | None = None
     boot_id: str | None = None
     lacks: dict[str, list[str]] = field(default_factory=dict)
+    ails: tuple[str, ...] = ()
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it has all it needs and nothing is wrong with it."""
+        return not (self.lacks or self.ails)
 
 
 def look_at(to: Endpoint, settings: Settings, helper: str, roles: frozenset[str]) -> Report:
@@ -92,8 +99,10 @@ def judged(answer: Answer, helper: str, roles: frozenset[str], now: float, setti
         return Report(to.name, tuple(probes))
     probes += _fact_probes(facts, bootstrap.needed_tools(roles, settings))
     probes += _driver_probes(facts, roles, settings)
+    ails = tuple(map(str, facts.get("health") or ()))
+    probes.append(Probe("disks", not ails, "; ".join(ails) or "nothing is wrong to be seen", "facts"))
     lacks = bootstrap.lacking(roles, facts, settings)
-    return Report(to.name, tuple(probes), facts, hello.boot_id, lacks)
+    return Report(to.name, tuple(probes), facts, hello.boot_id, lacks, ails)
 
 
 def beside(report: Report, others: Mapping[str, Facts], roles: frozenset[str], settings: Settings) -> Report:
@@ -115,11 +124,34 @@ def beside(report: Report, others: Mapping[str, Facts], roles: frozenset[str], s
     return replace(report, probes=(*report.probes, Probe("initiator name", False, words)), lacks=lacks)
 
 
+def capabilities(facts: Facts) -> list[str]:
+    """What requests may ask of a host with these facts by a tag: its architecture, and how guests can run; pure."""
+    can = {
+        "kvm": facts.get("virt_type") == "kvm",
+        "xen": bool(facts.get("xen")),
+        str(facts.get("arch")): True,
+    }
+    return sorted(name for name, is_so in can.items() if is_so and name in CAPABILITIES)
+
+
+def misfits(was: Facts, facts: Facts, settings: Settings) -> list[str]:
+    """What clusters that were built on a host with the facts `was` find missing on one with `facts`; pure."""
+    words = []
+    name = was.get("initiator")
+    if settings.storage.export == "lio" and name and facts.get("initiator") != name:
+        words.append(
+            f"their targets let it in as {name}: put that into {INITIATOR} there, and restart open-iscsi"
+        )
+    if was.get("virt_type") == "kvm" and facts.get("virt_type") != "kvm":
+        words.append("their guests run by kvm, which does not work there: look at its firmware's settings")
+    return words
+
+
 def _fact_probes(facts: Mapping[str, Any], needed: frozenset[str]) -> list[Probe]:
     """A probe a fact; those that the helper found by a process come with the command, its exit status and
     stderr."""
     ways = {str(way.get("name")): way for way in facts.get("probes") or [] if isinstance(way, Mapping)}
-    named = {name: value for name, value in facts.items() if name not in ("tools", "probes")}
+    named = {name: value for name, value in facts.items() if name not in ("tools", "probes", "health")}
     named |= dict(facts.get("tools") or {})
     probes = []
     for name, value in named.items():

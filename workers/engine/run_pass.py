@@ -38,6 +38,8 @@ HOST_FAILURES = frozenset({"host_unreachable", "timeout", "host_key_changed", "a
 MOST_HOSTS = 64
 # How often a pass with calls under way looks for more work.
 LOOK_S = 0.3
+# What holds data. Once it stood, it is never made a second time: that would be an empty disk in place of a lost one.
+KEEPS_DATA = ("file", "lvm")
 
 
 @dataclass
@@ -125,7 +127,7 @@ class Pass:
         ]
 
     def _call(self, door: Door, batch: Batch) -> Answer | None:
-        requests = [Request(str(row.id), row.op, row.want, row.args) for row in batch.rows]
+        requests = [_request(row) for row in batch.rows]
         step(f"{self.name}.call.before")
         left_s = batch.until - time.monotonic()
         if left_s <= 0:
@@ -154,6 +156,11 @@ class Pass:
 def endpoint(host: Host) -> Endpoint:
     """Where and as whom to reach a host."""
     return Endpoint(host.name, host.address, host.port, host.host_key)
+
+
+def _request(row: Resource) -> Request:
+    stood = {"stood": True} if row.op in KEEPS_DATA and row.present_at else {}
+    return Request(str(row.id), row.op, row.want, {**row.args, **stood})
 
 
 def outcome(row: Resource, reply: Reply, times: Passes, now: datetime) -> dict[str, Any]:
@@ -223,14 +230,17 @@ def _settle_host(session: Session, times: Passes, batch: Batch, answer: Answer, 
         event.record(session, now, "passes", "host_back", f"{host.name} answers again.", host_id=host.id)
         host.failures, host.suspect_until, host.last_error = 0, None, None
         host.failing_since = host.lost_at = None
-    if answer.hello is not None and host.boot_id != answer.hello.boot_id:
-        if host.boot_id is not None:
-            event.record(
-                session, now, "passes", "host_rebooted", f"{host.name} was rebooted.", host_id=host.id
-            )
-            resource.forget(session, host.id)
-        host.boot_id = answer.hello.boot_id
+    if answer.hello is not None:
+        note_boot(session, host, answer.hello.boot_id, "passes", now)
     host.last_seen_at = now
+
+
+def note_boot(session: Session, host: Host, boot_id: str, actor: str, now: datetime) -> None:
+    """Write with which boot the host greeted; after another one nothing is known any more of what stood there."""
+    if host.boot_id not in (None, boot_id):
+        event.record(session, now, actor, "host_rebooted", f"{host.name} was rebooted.", host_id=host.id)
+        resource.forget(session, host.id)
+    host.boot_id = boot_id
 
 
 def _record(

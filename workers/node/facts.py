@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
-from workers.node import thin, xen_xml
+from workers.node import health, thin, xen_xml
 from workers.node.protocol import Refused, Remit
 from workers.node.run import Door, run_program, write_file
 from workers.node.steps import Output
@@ -62,12 +62,14 @@ def facts(remit: Remit, door: Door) -> dict[str, Any]:
         "disk_free_mib": there.f_bavail * there.f_frsize >> 20,
         "python": platform.python_version(),
         "kernel": platform.release(),
+        "arch": platform.machine(),
         "addresses": _addresses(remit, door)[:MAX_LISTED],
         "links": [{"name": link.name, "mtu": link.mtu, "up": link.up} for link in links[:MAX_LISTED]],
         "tools": tools,
         "modules": {module: _has_module(module) for module in MODULES},
         "initiator": _initiator(),
         "pool": _pool(remit, door) if tools["lvs"] and "lvm" in remit.ops else None,
+        "health": _health(remit, door, bool(tools["lvs"])),
         "xen": xen,
         "virt_type": _virt_type(remit.dir, tools[QEMU], probes),
         "boot_id": boot_id(),
@@ -123,6 +125,19 @@ def _pool(remit: Remit, door: Door) -> dict[str, Any]:
     free = int(pool.size * (100 - pool.data_percent) / 100) >> 20
     used = {"data_percent": pool.data_percent, "metadata_percent": pool.metadata_percent}
     return {"size_mib": pool.size >> 20, "free_mib": free, **used}
+
+
+def _health(remit: Remit, door: Door, has_lvm: bool) -> list[str]:
+    """What is wrong with the host's disks, in sentences."""
+    try:
+        with open(health.MDSTAT) as file:
+            words = health.arrays(file.read())
+    except OSError:  # a kernel that never had an array
+        words = []
+    if has_lvm and remit.volume_group and remit.thin_pool:
+        place = thin.place(remit, 0, 100)
+        words += health.volumes(place, door.ask(health.query(place)))
+    return words
 
 
 def _xen(dir: str, probes: list[dict[str, Any]]) -> dict[str, Any] | None:

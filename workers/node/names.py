@@ -61,6 +61,16 @@ def marked(value: str, remit: Remit, what: str, max_length: int = 63) -> str:
     return value
 
 
+def refuse_if_lost(stood: bool, where: str) -> None:
+    """Refuses to make a volume a second time: it would be there again without what was written to it."""
+    if stood:
+        raise Refused(
+            "lost",
+            f"{where} stood here and is gone, and nothing was put in its place: mount or bring back the disk that it is"
+            " on, or end the cluster, or take its node out of it",
+        )
+
+
 def key_of(name: str) -> str:
     """The reservation's key in a marked name: lh7 of lh7-frontend."""
     return name.partition("-")[0]

@@ -27,6 +27,7 @@ CODES = (
     "tool_missing",  # a program is not installed on the host
     "tool_failed",  # a program or the kernel refused
     "no_space",
+    "lost",  # what stood there is gone, and what was in it with it: only a person may go on
     "timeout",
     "busy",  # somebody else is at it, or something else must go or come first
     "not_converged",  # everything was done, and yet something is left to do

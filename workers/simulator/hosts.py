@@ -18,6 +18,7 @@ from typing import Any
 from workers.engine.clock import Clock
 from workers.engine.hosts import Answer, filled
 from workers.engine.ssh import Endpoint
+from workers.node import names
 from workers.node.ops import OPS
 from workers.node.protocol import PROTOCOL, Error, Hello, Refused, Remit, Reply, Request
 
@@ -81,6 +82,11 @@ class SimulatedHost:
     is_up: bool = True
     copying_until: datetime | None = None
 
+    def replace(self) -> None:
+        """Another machine in its place, which holds nothing."""
+        self.reboot()
+        self.there.clear()
+
     def reboot(self) -> None:
         """Come up again with what was on disk."""
         self.boots += 1
@@ -137,6 +143,7 @@ class SimulatedHosts:
             del host.there[thing]
             host.did[request.op] += 1
             return Reply(request.id, True, "absent", True, (f"removed {thing[1]}",))
+        names.refuse_if_lost(bool(request.args.get("stood")), f"{host.name} {thing[1]}")
         _refuse_making(host, thing, request.args, now)
         host.there[thing] = ready_at = self._ready_at(host, thing, now)
         host.did[request.op] += 1

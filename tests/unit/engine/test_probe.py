@@ -4,9 +4,11 @@
 
 from typing import Any
 
+import pytest
+
 from app.settings import Settings, Storage
 from workers.engine.hosts import Answer
-from workers.engine.probe import beside, judged
+from workers.engine.probe import beside, capabilities, judged, misfits
 from workers.engine.ssh import Endpoint
 from workers.node.protocol import Error, Hello, Reply
 
@@ -32,6 +34,43 @@ def answer(seen: dict[str, Any] | None = None, *, time: float = NOW, failure: Er
 def look(it: Answer, *roles: str, helper: str = "abc"):
     report = judged(it, helper, frozenset(roles), NOW, Settings())
     return report, {probe.name: probe for probe in report.probes}
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"virt_type": "kvm", "arch": "x86_64", "xen": None}, ["kvm", "x86_64"]),
+        ({"virt_type": "qemu", "arch": "aarch64"}, ["aarch64"]),
+        ({"virt_type": None, "arch": "x86_64", "xen": {"version": "4.17"}}, ["x86_64", "xen"]),
+        ({"virt_type": "qemu", "arch": "gpu"}, []),
+        ({}, []),
+    ],
+)
+def test_what_a_host_can_do_comes_of_its_facts(facts: dict[str, Any], told: list[str]) -> None:
+    assert capabilities(facts) == told
+
+
+def test_another_machine_must_carry_what_was_built_on_the_one_before() -> None:
+    was = {"virt_type": "kvm", "initiator": "iqn.2026-11.org.example:c1"}
+    lio = Settings(storage=Storage(export="lio", attach="open_iscsi"))
+    assert misfits(was, was, lio) == []
+    assert misfits({}, was, lio) == [], "what nothing is known of is not missed"
+    assert misfits({"virt_type": "qemu"}, was, lio) == []
+    name, kvm = misfits(was, {"virt_type": "qemu", "initiator": "iqn.1993-08.org.debian:01:9"}, lio)
+    assert "iqn.2026-11.org.example:c1" in name
+    assert "kvm" in kvm
+    assert misfits(was, was | {"initiator": None}, Settings()) == [], "tgt knows hosts by their addresses"
+
+
+def test_a_host_with_a_failing_disk_is_not_well_whatever_its_role() -> None:
+    words = "md array md0 has 1 of its 2 disks, sda1 failed"
+    report, probes = look(answer({**FACTS, "health": [words]}), "compute")
+    assert (report.ails, report.lacks, report.is_well) == ((words,), {}, False)
+    assert (probes["disks"].ok, probes["disks"].result) == (False, words)
+    assert "health" not in probes
+    report, probes = look(answer(), "compute")
+    assert report.is_well
+    assert probes["disks"].ok
 
 
 def test_a_sound_host_passes_every_probe():

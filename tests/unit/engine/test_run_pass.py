@@ -18,7 +18,7 @@ from app.db.base import Database
 from app.db.resource import HAVES, Resource
 from app.settings import Passes, Settings
 from workers.engine.hosts import Answer
-from workers.engine.run_pass import HOST_FAILURES, Batch, Pass, backoff, outcome
+from workers.engine.run_pass import HOST_FAILURES, Batch, Pass, _request, backoff, outcome
 from workers.engine.ssh import Endpoint
 from workers.node.protocol import CODES, Error, Reply, Request
 
@@ -133,6 +133,14 @@ def test_backoff_grows_to_its_limit_and_stays_there(failures: int) -> None:
     first, second = backoff(failures, True, TIMES), backoff(failures + 1, True, TIMES)
     assert timedelta(seconds=2) <= first <= second <= timedelta(seconds=300)
     assert second == min(2 * first, timedelta(seconds=300))
+
+
+@pytest.mark.parametrize("op", ["file", "lvm", "tgt"])
+@pytest.mark.parametrize("present_at", [None, NOW])
+def test_a_volume_that_stood_is_asked_for_as_one_that_stood(op: str, present_at: datetime | None) -> None:
+    asked = _request(Resource(id=1, op=op, want="present", args={"volume": "x"}, present_at=present_at))
+    is_kept = op != "tgt" and present_at is not None
+    assert asked == Request("1", op, "present", {"volume": "x"} | ({"stood": True} if is_kept else {}))
 
 
 def test_a_pass_that_was_stopped_asks_no_host_after_its_time() -> None:

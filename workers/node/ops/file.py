@@ -23,12 +23,16 @@ CLONE_TIMEOUT_S = 900
 
 @dataclass(frozen=True)
 class Args:
-    """`image` is the path of the golden image to clone, or None for an empty volume; `size` in bytes."""
+    """`image` is the path of the golden image to clone, or None for an empty volume; `size` in bytes.
+
+    With `stood` it was there before and has data: it is not made anew.
+    """
 
     dir: str
     volume: str
     size: int
     image: str | None
+    stood: bool
 
     @property
     def path(self) -> str:
@@ -52,12 +56,14 @@ class Seen:
 
 
 def parse(raw: Mapping[str, Any], remit: Remit) -> Args:
-    """Args from {"volume","size_mib","image"}."""
-    volume, size_mib, image = names.take(raw, volume=str, size_mib=int, image=(str, type(None)))
+    """Args from {"volume","size_mib","image"} and, optional, "stood"."""
+    volume, size_mib, image, stood = names.take(
+        {"stood": False, **raw}, volume=str, size_mib=int, image=(str, type(None)), stood=bool
+    )
     names.marked(volume, remit, "volume")
     names.within(size_mib, 1, MAX_SIZE_MIB, "size_mib")
     path = None if image is None else f"{remit.dir}/images/{names.image(image)}.raw"
-    return Args(remit.dir, volume, size_mib * MIB, path)
+    return Args(remit.dir, volume, size_mib * MIB, path, stood)
 
 
 def lock(args: Args) -> str:
@@ -79,6 +85,7 @@ def plan(want: str, args: Args, seen: Seen) -> list[Command]:
     if want == "absent":
         return [*tidy, Remove(args.path)] if seen.volume else tidy
     if seen.volume is None:
+        names.refuse_if_lost(args.stood, args.path)
         return [*tidy, MakeDir(f"{args.dir}/volumes"), *_make(args, seen)]
     if seen.volume.size > args.size:
         raise names.bad(

@@ -26,7 +26,10 @@ DISCARD_TIMEOUT_S = 600
 
 @dataclass(frozen=True)
 class Args:
-    """`size` in bytes; `origin` is the golden volume to clone, or None for an empty one; `wipe` one of WIPES."""
+    """`size` in bytes; `origin` is the golden volume to clone, or None for an empty one; `wipe` one of WIPES.
+
+    With `stood` it was there before and has data: it is not made anew.
+    """
 
     dir: str
     place: Place
@@ -34,6 +37,7 @@ class Args:
     size: int
     origin: str | None
     wipe: str
+    stood: bool
 
     @property
     def tag(self) -> str:
@@ -67,15 +71,16 @@ class Seen:
 
 
 def parse(raw: Mapping[str, Any], remit: Remit) -> Args:
-    """Args from {"volume","size_mib","image","wipe","pool_mib","full_percent"}."""
-    volume, size_mib, image, wipe, pool_mib, full_percent = names.take(
-        raw,
+    """Args from {"volume","size_mib","image","wipe","pool_mib","full_percent"} and, optional, "stood"."""
+    volume, size_mib, image, wipe, pool_mib, full_percent, stood = names.take(
+        {"stood": False, **raw},
         volume=str,
         size_mib=int,
         image=(str, type(None)),
         wipe=str,
         pool_mib=int,
         full_percent=int,
+        stood=bool,
     )
     names.marked(volume, remit, "volume")
     names.within(size_mib, 1, MAX_SIZE_MIB, "size_mib")
@@ -83,7 +88,7 @@ def parse(raw: Mapping[str, Any], remit: Remit) -> Args:
         raise names.bad(f"wipe must be one of {', '.join(WIPES)}, not {names.show(wipe)}")
     place = thin.place(remit, pool_mib, full_percent)
     origin = None if image is None else golden.volume_of(place, names.image(image))
-    return Args(remit.dir, place, volume, size_mib * MIB, origin, wipe)
+    return Args(remit.dir, place, volume, size_mib * MIB, origin, wipe, stood)
 
 
 def lock(args: Args) -> str:
@@ -107,6 +112,7 @@ def plan(want: str, args: Args, seen: Seen) -> list[Command]:
     if seen.job.state != "none":
         raise Refused("busy", f"{args.where} is being overwritten with zeros and cannot be had back")
     if seen.volume is None:
+        names.refuse_if_lost(args.stood, args.where)
         return thin.plan_pool(args.place, seen.pool, 0) or _make(args, seen)
     size = _rounded(args.size, seen.pool)
     if seen.volume.size > size:
