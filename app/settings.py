@@ -98,9 +98,9 @@ class Network:
 class Storage:
     """The drivers for volumes, exports and the attaching of disks, and the base of target names.
 
-    The rest is for `lvm`, `lio` and `open_iscsi`: where thin volumes are, from which use of the pool nothing new is
-    made in it, what becomes of a volume's data at its end, how long a guest's disk waits for a storage host that is
-    lost, and the block of the hosts' addresses in clusters' own networks, over which disks travel there.
+    The rest is for LVM, `lio` and `open_iscsi`: where volumes are (thick ones need no pool), from which use of the pool
+    nothing new is made in it, what becomes of a volume's data at its end, how long a guest's disk waits for a storage
+    host that is lost, and the block of the hosts' addresses in clusters' own networks, over which disks travel there.
     """
 
     volume: str = "file"
@@ -322,7 +322,7 @@ def _check_portals(portals: str, *others: ipaddress.IPv4Network) -> None:
 
 def _check_storage(storage: Storage) -> None:
     choices = {
-        "volume": ("file", "lvm"),
+        "volume": ("file", "lvm", "lvm_thick"),
         "export": ("tgt", "lio"),
         "attach": ("qemu", "open_iscsi"),
         "wipe": ("discard", "zero", "none"),
@@ -330,8 +330,10 @@ def _check_storage(storage: Storage) -> None:
     for name, allowed in choices.items():
         if getattr(storage, name) not in allowed:
             raise SiteError(f"storage.{name} is {getattr(storage, name)!r}: choose {' or '.join(allowed)}.")
-    if storage.export == "lio" and (storage.volume, storage.attach) != ("lvm", "open_iscsi"):
-        raise SiteError('storage.export "lio" goes with volume "lvm" and attach "open_iscsi".')
+    if storage.export == "lio" and (storage.volume == "file" or storage.attach != "open_iscsi"):
+        raise SiteError(
+            'storage.export "lio" goes with volume "lvm" or "lvm_thick" and with attach "open_iscsi".'
+        )
     if storage.export == "lio" and not LIO_BASE.fullmatch(storage.iqn_base):
         raise SiteError(
             "storage.iqn_base: the kernel's target wants iqn., year-month and a domain of two parts or more backwards,"

@@ -357,9 +357,9 @@ def _store_facts(
     # What is free counts as the whole only while nothing of ours takes part of it; on another machine nothing does yet.
     is_taken = ledger.is_host_taken(session, row.id) or resource.is_on_host(session, row.id)
     if is_another or not is_taken:
-        pool = facts.get("pool") or {}
-        is_thin = settings.storage.volume == "lvm"
-        row.disk_mib = int(pool.get("free_mib", 0) if is_thin else facts["disk_free_mib"])
+        told = {"lvm": "pool", "lvm_thick": "group"}.get(settings.storage.volume)
+        room = (facts.get(told) or {}).get("free_mib", 0) if told else facts["disk_free_mib"]
+        row.disk_mib = int(room)
 
 
 def _facts(session: Session) -> dict[str, dict[str, Any]]:

@@ -43,6 +43,7 @@ PASS_OF_OP = {
     "address": "network",
     "file": "storage",
     "lvm": "storage",
+    "lvm_thick": "storage",
     "golden": "image",
     "tgt": "storage",
     "lio": "storage",

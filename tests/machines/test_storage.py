@@ -23,6 +23,7 @@ TARGET = f"iqn.2026-11.org.leasehold:{NAME}"
 POOL = {"pool_mib": 0, "full_percent": 90}
 GOLDEN = {"image": IMAGE, **POOL}
 LVM: dict[str, Any] = {"volume": NAME, "size_mib": 96, "image": IMAGE, "wipe": "discard", **POOL}
+THICK = {"volume": NAME, "size_mib": 72, "image": IMAGE, "wipe": "discard"}
 SECRETS = {"user": NAME, "password": "not-a-real-secret", "mutual": "not-a-real-mutual"}
 MOUNT = "/mnt/leasehold-test"
 
@@ -148,6 +149,34 @@ def test_zeros_are_written_over_what_was_written_and_the_pool_does_not_grow(
     until(
         lambda: st1.ask(("lvm", "absent", {**LVM, "wipe": "zero"}))[0].state == "absent", "it was not removed"
     )
+
+
+def test_a_thick_volume_holds_the_image_and_nothing_of_what_was_on_its_extents(
+    st1: Machine, golden: None, lio: dict[str, Any]
+) -> None:
+    """R70: also at the end, when all of it was overwritten before its extents are free for others."""
+    (group,) = {row["vg_name"] for row in report(st1)}
+    by_hand, free = f"{group}/lhbyhand", facts(st1)["group"]["free_mib"]
+    make = ("lvcreate", "-qy", "--zero", "n", "-W", "n", "--size", "72m", "--name", "lhbyhand", group)
+    st1.run(*make)
+    st1.run("sh", "-c", f"tr '\\0' x < /dev/zero | head -c 72M > /dev/{by_hand}")
+    st1.run("lvremove", "-qy", by_hand)
+    present(st1, "lvm_thick", THICK)
+    (row,) = [row for row in report(st1) if row["lv_name"] == NAME]
+    assert row["lv_tags"] == "leasehold:lh7"
+    assert facts(st1)["group"]["free_mib"] == free - 72, "it has all its room from the start"
+    path = device(st1)
+    st1.run("cmp", "--bytes=64M", path, f"{DIR}/images/{IMAGE}.raw")
+    assert st1.run("sh", "-c", f"tail -c 8M {path} | tr -d '\\0' | wc -c").strip() == "0"
+    assert st1.refusal("lvm_thick", "present", {**THICK, "size_mib": 96})[0] == "bad_request"
+    present(st1, "lio", lio)
+    assert st1.refusal("lvm_thick", "absent", THICK)[0] == "busy"
+    st1.changed("lio", "absent", lio)
+    until(lambda: st1.ask(("lvm_thick", "absent", THICK))[0].state == "absent", "it was not removed")
+    assert facts(st1)["group"]["free_mib"] == free
+    st1.run(*make)
+    assert st1.run("sh", "-c", f"tr -d '\\0' < /dev/{by_hand} | wc -c").strip() == "0"
+    st1.run("lvremove", "-qy", by_hand)
 
 
 def test_the_right_host_with_the_right_secret_comes_in_and_no_other(

@@ -21,9 +21,9 @@ def test_the_environment_overrides_keys_of_sections_and_at_the_top() -> None:
 @pytest.mark.parametrize(
     ("storage", "says"),
     [
-        ({"VOLUME": "zfs"}, "choose file or lvm"),
-        ({"EXPORT": "lio"}, 'goes with volume "lvm" and attach "open_iscsi"'),
-        ({"EXPORT": "lio", "VOLUME": "lvm"}, 'goes with volume "lvm" and attach "open_iscsi"'),
+        ({"VOLUME": "zfs"}, "choose file or lvm or lvm_thick"),
+        ({"EXPORT": "lio"}, 'goes with volume "lvm" or "lvm_thick" and with attach'),
+        ({"EXPORT": "lio", "VOLUME": "lvm"}, 'goes with volume "lvm" or "lvm_thick" and with attach'),
         ({"ATTACH": "nbd"}, "choose qemu or open_iscsi"),
         ({"WIPE": "shred"}, "choose discard or zero or none"),
         (LIO | {"IQN_BASE": "iqn.2026-11.lab"}, "storage.iqn_base: the kernel's target wants"),
@@ -64,6 +64,8 @@ def test_drivers_that_go_together_are_taken() -> None:
         ("lvm", "tgt", "qemu"),
         ("lvm", "tgt", "open_iscsi"),
         ("lvm", "lio", "open_iscsi"),
+        ("lvm_thick", "lio", "open_iscsi"),
+        ("lvm_thick", "tgt", "qemu"),
     ):
         names = {"VOLUME": volume, "EXPORT": export, "ATTACH": attach}
         found = load(environ={f"LEASEHOLD_STORAGE__{key}": value for key, value in names.items()})

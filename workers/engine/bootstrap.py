@@ -24,7 +24,7 @@ from workers.node import install
 ROLE_OPS = {
     "gateway": ("vxlan", "vlan", "address", "open_iscsi", "iso", "domain", "xen", "null", "report"),
     "compute": ("vxlan", "vlan", "address", "open_iscsi", "domain", "xen", "null", "report"),
-    "storage": ("vlan", "address", "file", "lvm", "golden", "tgt", "lio"),
+    "storage": ("vlan", "address", "file", "lvm", "lvm_thick", "golden", "tgt", "lio"),
     "builder": ("image",),
 }
 # The programs they need whichever drivers the site has chosen.

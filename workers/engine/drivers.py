@@ -50,6 +50,16 @@ def _pool(settings: Settings, facts: Facts) -> list[str]:
     return [str(pool["error"])]
 
 
+def _group(settings: Settings, facts: Facts) -> list[str]:
+    group, name = (
+        facts.get("group") or {"error": "the host has not told of its volume group"},
+        settings.storage.volume_group,
+    )
+    if group.get("error"):
+        return [str(group["error"])]
+    return [] if group.get("free_mib") else [f"volume group {name} has no free extents: extend it (vgextend)"]
+
+
 def initiator(settings: Settings, facts: Facts) -> list[str]:
     """What is wrong with the name by which the host logs in to targets; the kernel's target does not take every one."""
     name = str(facts.get("initiator") or "")
@@ -116,6 +126,7 @@ DRIVERS = (
     Driver("network", "vxlan", GUEST_HOSTS),
     Driver("volume", "file", ("storage",)),
     Driver("volume", "lvm", ("storage",), ("lvs",), ("dm_thin_pool",), _pool),
+    Driver("volume", "lvm_thick", ("storage",), ("lvs",), ("dm_mod",), _group),
     Driver("export", "tgt", ("storage",), ("tgtadm",)),
     Driver(
         "export",

@@ -39,7 +39,7 @@ MOST_HOSTS = 64
 # How often a pass with calls under way looks for more work.
 LOOK_S = 0.3
 # What holds data. Once it stood, it is never made a second time: that would be an empty disk in place of a lost one.
-KEEPS_DATA = ("file", "lvm")
+KEEPS_DATA = ("file", "lvm", "lvm_thick")
 
 
 @dataclass

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The helper's entry point: `serve` answers requests, one JSON line each; `job` and `wipe` are its detached work.
+"""The helper's entry point: `serve` answers requests, one JSON line each; `job`, `wipe`, `fill` are detached work.
 
 `serve` is what the forced command in root's authorized_keys runs. Its options are the remit; what the manager's
 key asks for beyond that is refused. The command that the SSH client sent is not looked at.
@@ -17,7 +17,7 @@ import time
 import traceback
 from typing import BinaryIO
 
-from workers.node import converge, facts, job, wipe
+from workers.node import converge, facts, fill, job, wipe
 from workers.node.protocol import (
     MAX_LINE,
     PROTOCOL,
@@ -54,6 +54,9 @@ def main(argv: list[str] | None = None) -> int:
     job_.add_argument("dir")
     wipe_ = commands.add_parser("wipe", help="overwrite a volume with zeros", allow_abbrev=False)
     wipe_.add_argument("device")
+    fill_ = commands.add_parser("fill", help="fill a volume with zeros and an image", allow_abbrev=False)
+    fill_.add_argument("device")
+    fill_.add_argument("image", nargs="?")
     commands.add_parser("version", help="print the helper's sha256")
     options = parser.parse_args(argv)
     os.umask(0o077)
@@ -64,6 +67,9 @@ def main(argv: list[str] | None = None) -> int:
         return job.run(options.dir)
     if options.command == "wipe":
         wipe.wipe(options.device)
+        return 0
+    if options.command == "fill":
+        fill.fill(options.device, options.image)
         return 0
     bridges = tuple(options.public_bridge)
     remit = Remit(options.mark, options.dir, options.ops, bridges, options.volume_group, options.thin_pool)

@@ -41,7 +41,7 @@ TOOLS: dict[str, Sequence[str]] = {
 
 # What drivers need of the kernel, as a module or built in.
 MODULES = (
-    *("8021q", "nf_tables", "dm_thin_pool", "iscsi_tcp"),
+    *("8021q", "nf_tables", "dm_mod", "dm_thin_pool", "iscsi_tcp"),
     *("target_core_mod", "target_core_iblock", "iscsi_target_mod"),
 )
 INITIATOR = "/etc/iscsi/initiatorname.iscsi"
@@ -70,6 +70,7 @@ def facts(remit: Remit, door: Door) -> dict[str, Any]:
         "initiator": _initiator(),
         "pool": _pool(remit, door) if tools["lvs"] and "lvm" in remit.ops else None,
         "health": _health(remit, door, bool(tools["lvs"])),
+        "group": _group(remit, door) if tools["lvs"] and "lvm" in remit.ops else None,
         "xen": xen,
         "virt_type": _virt_type(remit.dir, tools[QEMU], probes),
         "boot_id": boot_id(),
@@ -138,6 +139,16 @@ def _health(remit: Remit, door: Door, has_lvm: bool) -> list[str]:
         place = thin.place(remit, 0, 100)
         words += health.volumes(place, door.ask(health.query(place)))
     return words
+
+
+def _group(remit: Remit, door: Door) -> dict[str, Any]:
+    """The volume group and what is free of it, or {"error"} where it cannot be used."""
+    try:
+        place = thin.place(remit, 0, 100)
+        group = thin.parse_group(place, door.ask(thin.query_group(place)))
+    except Refused as refused:
+        return {"error": refused.error.message}
+    return {"size_mib": group.size >> 20, "free_mib": group.free >> 20}
 
 
 def _xen(dir: str, probes: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from workers.node.protocol import Refused
@@ -73,7 +73,8 @@ def export(command: LioExport) -> None:
         if store is None:
             serial = str(uuid.uuid5(NAMESPACE, command.target))
             store = rtslib.BlockStorageObject(command.backstore, dev=command.device, wwn=serial)
-            store.set_attribute("emulate_tpu", "1")
+            with suppress(rtslib.RTSLibError):  # a disk below that knows no discard
+                store.set_attribute("emulate_tpu", "1")
         group = rtslib.TPG(rtslib.Target(rtslib.FabricModule("iscsi"), command.target), 1)
         for name, value in CLOSED.items():
             group.set_attribute(name, value)

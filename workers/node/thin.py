@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A volume group's thin pool and the thin volumes in it, as `lvs` reports them and as both LVM operations need them.
+"""A volume group, its thin pool and its volumes, as LVM reports them and as the operations with LVM need them.
 
 A volume is ours when it has our tag. The pool is the site's: found, or made where the request says how large.
 """
@@ -24,6 +24,9 @@ _FIELDS = (
 )
 
 
+_JSON = ("--reportformat", "json", "--units", "b", "--nosuffix")
+
+
 @dataclass(frozen=True)
 class Place:
     """The volume group and its thin pool, as the remit names them; `full_percent` of data or metadata is full.
@@ -45,6 +48,15 @@ class Place:
     def lock(self) -> str:
         """One lock a volume group: LVM itself lets one command at a time change it."""
         return f"lvm-{self.group}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """The volume group; sizes in bytes. What is free has no volume in it, neither thick ones nor a pool."""
+
+    size: int
+    free: int
+    extent: int
 
 
 @dataclass(frozen=True)
@@ -98,22 +110,34 @@ def device(remit: Remit, volume: str) -> str:
 def query(place: Place, *volumes: str) -> Show:
     """The query for the pool and these volumes alone: a group may hold thousands."""
     chosen = " || ".join(f"lv_name={name}" for name in (place.pool, *volumes))
-    report = ("--reportformat", "json", "--units", "b", "--nosuffix")
-    return Show(("lvs", *report, "--options", ",".join(_FIELDS), "--select", chosen, place.group))
+    return Show(("lvs", *_JSON, "--options", ",".join(_FIELDS), "--select", chosen, place.group))
+
+
+def query_group(place: Place) -> Show:
+    """The query for the volume group itself."""
+    return Show(("vgs", *_JSON, "--options", "vg_size,vg_free,vg_extent_size", place.group))
 
 
 def parse(place: Place, output: Output) -> Report:
     """The answer to `query`; raises Refused when there is no such group, or no pool under the pool's name."""
-    if output.rc != 0:
-        said = " ".join(output.stderr.split())[-500:]
-        raise Refused("tool_failed", f"LVM does not tell of volume group {place.group}: {said}")
-    rows = {row["lv_name"]: row for row in json.loads(output.stdout)["report"][0]["lv"]}
+    rows = {row["lv_name"]: row for row in _rows(place, output, "lv")}
     pool = rows.pop(place.pool, None)
     if pool is not None and pool["segtype"] != "thin-pool":
         raise Refused(
             "not_ours", f"{place.group}/{place.pool} is a {pool['segtype']} volume and no thin pool"
         )
     return Report(_pool(pool) if pool else None, {name: _volume(row) for name, row in rows.items()})
+
+
+def parse_volumes(place: Place, output: Output) -> dict[str, Volume]:
+    """The volumes in the answer to `query`, whatever else has the pool's name."""
+    return {row["lv_name"]: _volume(row) for row in _rows(place, output, "lv")}
+
+
+def parse_group(place: Place, output: Output) -> Group:
+    """The answer to `query_group`; raises Refused when there is no such group."""
+    (row,) = _rows(place, output, "vg")
+    return Group(int(row["vg_size"]), int(row["vg_free"]), int(row["vg_extent_size"]))
 
 
 def own(place: Place, name: str, volume: Volume | None, tag: str) -> None:
@@ -162,6 +186,14 @@ def plan_pool(place: Place, pool: Pool | None, needs: int) -> list[Command]:
 def lvm(program: str, *words: str) -> Exec:
     """An LVM command that asks nothing back."""
     return Exec((program, "--yes", "--quiet", *words), None, LVM_TIMEOUT_S)
+
+
+def _rows(place: Place, output: Output, what: str) -> list[dict[str, Any]]:
+    if output.rc != 0:
+        said = " ".join(output.stderr.split())[-500:]
+        raise Refused("tool_failed", f"LVM does not tell of volume group {place.group}: {said}")
+    rows: list[dict[str, Any]] = json.loads(output.stdout)["report"][0][what]
+    return rows
 
 
 def _pool(row: dict[str, Any]) -> Pool:

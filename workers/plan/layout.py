@@ -222,8 +222,10 @@ def _disk(cluster: Cluster, guest: Guest, what: str, size_mib: int, image: Row |
     """The volume, its export, and the host's login where the host attaches it; the last is what a guest needs."""
     volume = cluster.names.volume(guest.name, what)
     args: dict[str, Any] = {"volume": volume, "size_mib": size_mib, "image": image.name if image else None}
+    if cluster.storage.volume != "file":
+        args |= {"wipe": cluster.storage.wipe}
     if cluster.storage.volume == "lvm":
-        args |= {"wipe": cluster.storage.wipe, **_pool(cluster)}
+        args |= _pool(cluster)
     label, needs = f"volume {guest.name} {what}", (image.key, *image.needs) if image else ()
     rows = [Row(guest.storage, cluster.storage.volume, volume, label, args, needs, guest.id)]
     label = f"export of {guest.name} {what} to {guest.host}"

@@ -30,6 +30,7 @@ NAMED_BY = {
     "address": "bridge",
     "file": "volume",
     "lvm": "volume",
+    "lvm_thick": "volume",
     "golden": "image",
     "tgt": "volume",
     "lio": "volume",
@@ -43,7 +44,7 @@ NAMED_BY = {
 }
 GUESTS, LINKS = ("domain", "xen", "null"), ("vlan", "vxlan")
 # What volumes are cloned from.
-VOLUMES = {"file": "image", "lvm": "golden"}
+VOLUMES = {"file": "image", "lvm": "golden", "lvm_thick": "image"}
 # What is in memory alone and gone when the host starts again.
 LOST_AT_REBOOT = (*GUESTS, *LINKS, "address", "tgt", "open_iscsi", "report")
 # Copies of disks are made one after the other: they share the host's disk.
@@ -51,6 +52,7 @@ ONE_AFTER_THE_OTHER = ("file",)
 # What making takes by default, in seconds; removing is done at once. A site's own figures are better.
 DURATIONS_S: Mapping[str, float] = {
     "file": 5.0,
+    "lvm_thick": 20.0,
     "golden": 20.0,
     "image": 240.0,
     "domain": 40.0,
@@ -175,7 +177,7 @@ def _refuse_making(host: SimulatedHost, thing: Thing, args: Mapping[str, Any], n
     op, name = thing
     needed = {
         "tgt": (args.get("store", "file"), name),
-        "lio": ("lvm", name),
+        "lio": (next((one for one in VOLUMES if (one, name) in host.there), "lvm"), name),
         "golden": ("image", name),
         "report": (next((guest for guest in GUESTS if (guest, name) in host.there), "domain"), name),
     }.get(op)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The forced command holds what the roles need and no more; what a host lacks is said role by role."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -84,6 +85,7 @@ ABLE: dict[str, Any] = {
     "initiator": "iqn.1993-08.org.debian:01:7c1f0f2b8a11",
     "xen": {"libvirt": True, "grub": True, "dom0_is_fixed": True, "console": True},
     "pool": {"size_mib": 1000, "free_mib": 900, "data_percent": 10.0, "metadata_percent": 11.0},
+    "group": {"size_mib": 2000, "free_mib": 1000},
 }
 
 
@@ -106,6 +108,24 @@ def test_what_a_host_lacks_to_run_guests_under_xen_is_said(change, says):
     assert lacking(["compute"], {**ABLE, "virt_type": None}, XEN) == {}, "QEMU is not asked for"
     (words,) = lacking(["compute"], {**ABLE, **change}, XEN)["compute"]
     assert words.startswith("hypervisor xen: ")
+    assert says in words
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"group": {"error": 'Volume group "vg0" not found'}}, 'Volume group "vg0" not found'),
+        ({"group": {"size_mib": 2000, "free_mib": 0}}, "vg0 has no free extents: extend it"),
+        ({"group": None}, "has not told of its volume group"),
+        ({"modules": {**MODULES, "dm_mod": False}}, "has no module dm_mod"),
+    ],
+)
+def test_what_a_host_lacks_for_thick_volumes_is_said(change, says):
+    thick = replace(KERNEL, storage=replace(KERNEL.storage, volume="lvm_thick"))
+    without_pool = {**ABLE, "pool": {"error": "there is no thin pool vg0/pool"}}
+    assert lacking(["storage"], without_pool, thick) == {}, "no pool is needed"
+    (words,) = lacking(["storage"], {**ABLE, **change}, thick)["storage"]
+    assert words.startswith("volume lvm_thick: ")
     assert says in words
 
 

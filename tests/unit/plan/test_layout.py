@@ -201,6 +201,16 @@ def test_by_lvm_a_disk_is_a_clone_of_a_golden_volume_that_its_host_logs_in_to(la
         OPS[row.op].parse(filled(row.args), REMIT)
 
 
+def test_a_thick_disk_is_a_copy_of_the_image_s_file(laid_out: LaidOut) -> None:
+    rows = {row.key: row for row in laid_out(storage=replace(KERNEL, volume="lvm_thick"))}
+    assert [key for key in rows if key[1] in ("golden", "lvm")] == []
+    volume = rows["st1", "lvm_thick", "lh7-node2-root"]
+    assert [key[1] for key in volume.needs] == ["image"]
+    assert rows["st1", "lio", "lh7-node2-root"].needs == (volume.key,)
+    for row in rows.values():
+        OPS[row.op].parse(filled(row.args), REMIT)
+
+
 def test_on_tagged_links_disks_travel_over_the_cluster_s_own_network(laid_out: LaidOut) -> None:
     """R42: the storage host is a member of the cluster's network as well, and its target listens nowhere else."""
     rows = {row.key: row for row in laid_out(storage=KERNEL, driver="vlan")}

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from workers.node import names, thin
+from workers.node import names, thin, wiped
 from workers.node.ops import golden
 from workers.node.protocol import Refused, Remit
 from workers.node.steps import Ask, Command, Detach, EndJob, Exec, GetJob, JobSeen
@@ -158,26 +158,18 @@ def _make(args: Args, seen: Seen) -> list[Command]:
 def _plan_absent(args: Args, seen: Seen) -> list[Command]:
     if seen.volume is None:
         return [EndJob(args.job, args.device)] if seen.job.state != "none" else []
-    if seen.job.state == "running":
-        return []
-    remove: list[Command] = [thin.lvm("lvremove", args.where)]
-    if seen.job.state == "ended" and seen.job.rc == 0:
-        return [EndJob(args.job, args.device), *remove]
-    if seen.job.state == "lost":
-        return [EndJob(args.job, args.device)]  # killed: the next plan begins anew
-    if seen.job.state == "ended":
-        said = seen.job.log[-500:].strip() or f"it ended with status {seen.job.rc}"
-        clean_up = (EndJob(args.job, args.device),)
-        raise Refused("tool_failed", f"overwriting {args.where} with zeros failed: {said}", clean_up)
+    remove = thin.lvm("lvremove", args.where)
+    if seen.job.state != "none":
+        return wiped.plan_removal(args.job, seen.job, args.device, args.where, remove)
     if seen.volume.is_open:
         raise Refused("busy", f"{args.where} is open: what exports or uses it must go first")
     if args.wipe == "none":
-        return remove
+        return [remove]
     wake: list[Command] = []
     if not seen.volume.is_active:
         wake.append(thin.lvm("lvchange", "--activate", "y", args.where))
     if args.wipe == "discard":
-        return [*wake, Exec(("blkdiscard", args.device), None, DISCARD_TIMEOUT_S), *remove]
+        return [*wake, Exec(("blkdiscard", args.device), None, DISCARD_TIMEOUT_S), remove]
     helper = ("/usr/bin/python3", "-IS", f"{args.dir}/helper.pyz", "wipe", args.device)
     return [*wake, Detach(args.job, helper)]
 

@@ -18,6 +18,7 @@ from workers.node.protocol import Refused, Remit
 from workers.node.steps import Ask, Command, Exec, FileSeen, Output, Show, Stat, TgtAccount
 
 LUN = "1"  # LUN 0 is tgtd's own controller
+STORES = ("file", "lvm", "lvm_thick")
 _ADM = ("tgtadm", "--lld", "iscsi")
 
 
@@ -70,9 +71,9 @@ def parse(raw: Mapping[str, Any], remit: Remit) -> Args:
     names.marked(user, remit, "user")
     names.same_key(target.partition(":")[2], volume, user)
     address = names.address(initiator, "initiator")
-    if store not in ("file", "lvm"):
-        raise names.bad(f"store must be file or lvm, not {names.show(store)}")
-    path = thin.device(remit, volume) if store == "lvm" else f"{remit.dir}/volumes/{volume}.raw"
+    if store not in STORES:
+        raise names.bad(f"store must be one of {', '.join(STORES)}, not {names.show(store)}")
+    path = f"{remit.dir}/volumes/{volume}.raw" if store == "file" else thin.device(remit, volume)
     return Args(target, path, volume, address, user, names.password(password))
 
 
