@@ -3,9 +3,10 @@
 """Golden images of guests that do next to nothing, so that whole lives of clusters fit into a test.
 
 A Debian kernel and an init script of a page: a compute node takes its private address and reports ready; a frontend
-also reads its site roll, and reports accepted once every compute node answers a ping over the private network. When
-another edition of the site roll is put into its drive it reports both anew. An emulated node is a compute node that
-knows a SATA disk, an e1000e interface and a second serial port, and no virtio device.
+also reads its site roll, gives the cluster's name over HTTP and addresses over DHCP, and reports accepted once every
+compute node answers a ping over the private network. When another edition of the site roll is put into its drive it
+reports both anew. They run under QEMU and, paravirtual, under Xen. An emulated node is a compute node that knows a SATA
+disk, an e1000e interface and a second serial port, and no virtio device.
 """
 
 from __future__ import annotations
@@ -24,14 +25,25 @@ from lab.run import run
 CACHE = Path("/var/cache/leasehold/tiny")
 KINDS = ("frontend", "compute", "emulated")
 # What the guests' devices need; what these need in turn is looked up. ata_piix and sr_mod are for the CD drive.
-MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "ata_piix", "sr_mod", "isofs")
+MODULES = (
+    *("virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "ata_piix", "sr_mod"),
+    *("xen_blkfront", "xen_netfront", "isofs"),
+)
 EMULATED_MODULES = ("ahci", "sd_mod", "e1000e")
+# What brings a kernel into the form that GRUB for Xen boots is the same as in the golden images.
+VMLINUX = Path(__file__).parents[1] / "rolls/base/space/base/root/etc/kernel/postinst.d/leasehold-vmlinux"
 
 # grub-mkrescue's own start-up asks for every kind of partition table.
 PARTITIONS = ("acorn", "amiga", "apple", "bsd", "dfly", "dvh", "gpt", "msdos", "plan", "sun", "sunpc")
-GRUB_MODULES = " ".join(["linux", "iso9660", "biosdisk", "normal", *(f"part_{name}" for name in PARTITIONS)])
+GRUB_MODULES = " ".join(
+    ["linux", "iso9660", "biosdisk", "normal", "test", *(f"part_{name}" for name in PARTITIONS)]
+)
 GRUB = """set timeout=0
-linux /vmlinuz console=ttyS0 quiet panic=1 mitigations=off
+if [ "$grub_platform" = xen ]; then
+  linux /vmlinux.gz console=hvc0 quiet panic=1 mitigations=off
+else
+  linux /vmlinuz console=ttyS0 quiet panic=1 mitigations=off
+fi
 initrd /initrd
 boot
 """
@@ -42,12 +54,13 @@ mount -t devtmpfs dev /dev
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 while read -r module; do insmod "/modules/$module"; done < /modules/order
-for port in /sys/class/virtio-ports/*; do
-    [ "$(cat "$port/name")" = org.leasehold.report ] && port=/dev/${port##*/} && break
+port=/dev/null # under Xen the console is where reports go
+for found in /sys/class/virtio-ports/*; do
+    [ "$(cat "$found/name")" = org.leasehold.report ] && port=/dev/${found##*/} && break
 done
 
-report() { echo "$1"; echo "$1" > "$port"; }
-interface() { grep -l -i "$1" /sys/class/net/*/address | cut -d / -f 5; }
+report() { printf '\n%s\n' "$1"; echo "$1" > "$port"; }
+interface() { until grep -l -i "$1" /sys/class/net/*/address; do sleep 0.3; done | cut -d / -f 5; }
 value() { sed -n "s/^ *\"$1\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}$/\1/p" "$site"; }
 
 emulated() {
@@ -58,6 +71,7 @@ emulated() {
 
 compute() {
     # Layout gives the node at position P the MAC ..:PP and the address 10.20.1.P.
+    until [ -e /sys/class/net/eth0 ]; do sleep 0.3; done
     position=$((0x$(sed 's/.*:0*\([0-9a-f]\)/\1/' /sys/class/net/eth0/address)))
     ip address add "10.20.1.$position/16" dev eth0
     ip link set eth0 mtu 1450 up
@@ -65,7 +79,7 @@ compute() {
 }
 
 open_site() {
-    mount -t iso9660 -o ro /dev/sr0 /cd 2> /dev/null || return 1
+    mount -t iso9660 -o ro /dev/sr0 /cd 2> /dev/null || mount -t iso9660 -o ro /dev/xvdi /cd 2> /dev/null || return 1
     cp /cd/leasehold/site.json "$site"
     read -r edition < /cd/leasehold/edition
     umount /cd
@@ -81,10 +95,26 @@ frontend() {
         [ $side = private ] && ip link set "$link" mtu "$(value mtu)"
     done
     ip route add default via "$(value public_gateway)"
+    value cluster > /www/index.html
+    httpd -h /www
     while :; do
+        serve_addresses
         accept
         while ! open_site || [ "$edition" = "$accepted" ]; do sleep 1; done
     done
+}
+
+serve_addresses() {
+    killall udhcpd 2> /dev/null
+    # One address to give, and that is a node's: whoever is not in the list gets none.
+    {
+        printf 'interface %s\nstart 10.20.1.1\nend 10.20.1.1\n' "$(interface "$(value private_mac)")"
+        printf 'lease_file /leases\npidfile /udhcpd.pid\n'
+        set -- $(value mac)
+        for address in $(value address); do echo "static_lease $1 $address"; shift; done
+    } > /udhcpd.conf
+    : > /leases
+    udhcpd /udhcpd.conf
 }
 
 accept() {
@@ -124,6 +154,7 @@ def image(kind: str) -> Path:
             GRUB_MODULES,
             GRUB,
             INIT,
+            VMLINUX.read_text(),
             [line for line in versions.splitlines() if "SHA256" in line],
         )
     )
@@ -167,7 +198,11 @@ def _build(kind: str, packages: list[str], scratch: Path) -> Path:
     tree = scratch / "disk"
     (tree / "boot" / "grub").mkdir(parents=True)
     (tree / "boot" / "grub" / "grub.cfg").write_text(GRUB)
-    shutil.copy(unpacked / "boot" / f"vmlinuz-{release.name}", tree / "vmlinuz")
+    kernel = unpacked / "boot" / f"vmlinuz-{release.name}"
+    shutil.copy(kernel, tree / "vmlinuz")
+    if kind != "emulated":  # Xen has no such devices, and that kernel is packed in another way
+        run(["sh", str(VMLINUX), release.name, str(kernel)], timeout_s=120)
+        shutil.copy(kernel.with_name("vmlinux.gz"), tree / "vmlinux.gz")
     _write_initramfs(kind, unpacked, release, tree / "initrd")
     disk = scratch / "disk.raw"
     lean = ["--locales=", "--fonts=", "--themes=", f"--install-modules={GRUB_MODULES}"]
@@ -180,7 +215,7 @@ def _build(kind: str, packages: list[str], scratch: Path) -> Path:
 
 def _write_initramfs(kind: str, unpacked: Path, release: Path, initramfs: Path) -> None:
     root = unpacked.with_name("root")
-    for folder in ("bin", "cd", "dev", "modules", "proc", "sys"):
+    for folder in ("bin", "cd", "dev", "modules", "proc", "sys", "www"):
         (root / folder).mkdir(parents=True)
     shutil.copy(unpacked / "bin" / "busybox", root / "bin" / "busybox")
     (root / "init").write_text(INIT)
