@@ -114,8 +114,8 @@ def logged_in(key: str) -> dict[str, str]:
 
 
 def iso(key: str, dir: str) -> dict[str, str]:
-    """The cluster's ISO, which a guest only reads."""
-    return {"source@file": f"{dir}/iso/{key}-{LABEL}[.]iso", "readonly": ""}
+    """The cluster's ISO."""
+    return {"source@file": f"{dir}/iso/{key}-{LABEL}[.]iso"}
 
 
 def interface(key: str, remit: Remit) -> dict[str, str]:

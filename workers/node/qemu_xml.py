@@ -43,7 +43,8 @@ def allowed_places(domain: str, uuid: str, remit: Remit) -> dict[str, str]:
     }
     table |= below(f"{DEVICE}/disk[network]", disk | _iscsi(key))
     table |= below(f"{DEVICE}/disk[block]", disk | logged_in(key))
-    table |= below(f"{DEVICE}/disk[file]", _disk("cdrom", "ide", "hda") | iso(key, dir))
+    drive = _disk("cdrom", "ide", "hda") | {"readonly": ""}
+    table |= below(f"{DEVICE}/disk[file]", drive | iso(key, dir))
     model = {"model": "", "model@type": "virtio|e1000e"}
     table |= below(f"{DEVICE}/interface[bridge]", interface(key, remit) | model)
     written = f"{dir}/domains/{re.escape(domain)}"

@@ -227,7 +227,7 @@ def _iso_disk(path: str) -> str:
     """As templates/install/xen.xml.j2 has it."""
     return (
         "<disk type='file' device='disk'><driver name='qemu' type='raw'/>"
-        f"<source file={quoteattr(path)}/><target dev='{xen_xml.ISO_DISK}' bus='xen'/><readonly/></disk>"
+        f"<source file={quoteattr(path)}/><target dev='{xen_xml.ISO_DISK}' bus='xen'/></disk>"
     )
 
 
