@@ -24,6 +24,7 @@ import click
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.booking import host as booking
 from app.booking import replace
 from app.db import event, ledger, resource
 from app.db.base import Database
@@ -149,9 +150,12 @@ def add(
     with database.writing() as session:
         _store(session, to, data_address, roles, report, settings)
         report = probe.beside(report, _facts(session), frozenset(roles), settings)
+        over = booking.overbooked(session, settings, name, datetime.now(UTC))
     show_report(report, as_json)
     click.echo(f"{name} is added as {', '.join(sorted(roles))}.", err=True)
-    sys.exit(0 if report.is_well else INCOMPLETE)
+    for words in over:
+        click.echo(f"{name}: {words}: `leasehold host drain {name}` moves what is not built yet", err=True)
+    sys.exit(INCOMPLETE if over or not report.is_well else 0)
 
 
 @host.command("list")

@@ -10,11 +10,15 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from app.booking import availability, room
 from app.db import event, ledger, reservation, site
 from app.db.base import Database
 from app.db.site import Host, Maintenance
+from app.domain.capacity import peaks
 from app.domain.errors import Conflict, InvalidRequest, NotFound
+from app.domain.placement import UNITS
 from app.domain.slot import Slot
+from app.settings import Settings
 
 TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 MOST_TAGS = 40
@@ -97,6 +101,19 @@ def end_maintenance(database: Database, number: int, *, by: str, now: datetime) 
             row.end_at = now
         else:
             session.delete(row)
+
+
+def overbooked(session: Session, settings: Settings, name: str, now: datetime) -> list[str]:
+    """What is booked of the host, now or later, beyond what it has: another machine in its place may have less."""
+    row = _host(session, name)
+    slot = Slot(now, now + availability.limits(settings).ahead)
+    have = room.totals(settings, site.capacities(session, [row.id]))
+    most = peaks(ledger.taken(session, slot, now, [row.id]), slot)
+    return [
+        f"up to {amount:,} {UNITS.get(resource, resource)} are booked there, and it has {have[row.id, resource]:,}"
+        for (holder, resource), amount in most.items()
+        if holder == row.id and amount > have[row.id, resource]
+    ]
 
 
 def _refuse_if_booked(session: Session, host: Host, slot: Slot, now: datetime) -> None:

@@ -260,7 +260,7 @@ def _hosts(
         if only is None or host_id in only:
             roles.setdefault(host_id, set()).add(role)
     rows = site.capacities(session, roles)
-    have = _amounts(settings, rows)
+    have = totals(settings, rows)
     return [
         Candidate(row.id, row.name, frozenset(roles[row.id]), _tags(row.tags, row.capabilities))
         for row in rows
@@ -308,10 +308,11 @@ def open_ledger(session: Session, settings: Settings, slot: Slot, now: datetime)
 def capacity(session: Session, settings: Settings) -> dict[tuple[int | str, str], int]:
     """All that the site lends, by (host id or SITE, resource)."""
     ids = {host_id for host_id, _ in site.roster(session)}
-    return _amounts(settings, site.capacities(session, ids))
+    return totals(settings, site.capacities(session, ids))
 
 
-def _amounts(settings: Settings, hosts: Sequence[Row[*tuple[Any, ...]]]) -> dict[tuple[int | str, str], int]:
+def totals(settings: Settings, hosts: Sequence[Row[*tuple[Any, ...]]]) -> dict[tuple[int | str, str], int]:
+    """What these hosts, as `site.capacities` has them, and the site lend, by (host id or SITE, resource)."""
     have = _pools(settings)
     ratios = settings.booking
     for row in hosts:

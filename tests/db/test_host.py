@@ -8,14 +8,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
 from app.booking import host
 from app.db import site
 from app.db.base import Database
-from app.db.site import Maintenance, host_by_name
+from app.db.site import Host, Maintenance, host_by_name
 from app.domain.errors import Conflict, InvalidRequest, NoRoom, NotFound
 from app.domain.slot import Slot
+from app.settings import Settings
 from tests.factories import NOW, book, make_account, make_site
 
 HOUR = timedelta(hours=1)
@@ -135,6 +137,23 @@ def test_a_maintenance_is_called_off_or_ended_early(database: Database) -> None:
         assert session.get_one(Maintenance, begun).end_at == NOW + HOUR
         assert session.get(Maintenance, ahead) is None
     book(database, alice, now=NOW + HOUR, end=NOW + 2 * HOUR)
+
+
+def test_what_is_booked_beyond_what_a_smaller_machine_has_is_told(database: Database) -> None:
+    make_site(database)
+    alice = make_account(database)
+    size: dict[str, Any] = {"node_count": 2, "vcpus": 3, "policy": "pack"}
+    for name, hour in (("one", 1), ("two", 2)):  # one after the other: never both at once
+        book(database, alice, name=name, **size, start=NOW + hour * HOUR, end=NOW + (hour + 1) * HOUR)
+
+    def told(name: str) -> list[str]:
+        with database.reading() as session:
+            return host.overbooked(session, Settings(), name, NOW)
+
+    assert [told(name) for name in ("gw1", "c1", "c2", "st1")] == [[], [], [], []]
+    with database.writing() as session:
+        session.execute(update(Host).values(vcpus=4))
+    assert told("c1") + told("c2") == ["up to 6 vCPU are booked there, and it has 4"]
 
 
 def test_what_is_over_or_odd_is_refused(database: Database) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import select, update
@@ -16,13 +17,16 @@ from app.db import ledger, trouble
 from app.db.base import Database
 from app.db.event import Event
 from app.db.reservation import Node, Reservation
+from app.db.resource import Resource
 from app.db.site import Host, Maintenance
 from app.domain.errors import Conflict
 from app.settings import Passes, Settings
 from tests.factories import NOW, ROLLS, book, make_account, make_host, make_resource, make_site, wish
 from workers.engine.advance import advance
 from workers.engine.hosts import Answer
+from workers.engine.probe import Report
 from workers.engine.run_pass import Batch, _settle_host, endpoint
+from workers.host import _store_facts
 from workers.node.protocol import Error, Hello
 
 HOUR = timedelta(hours=1)
@@ -224,3 +228,40 @@ def test_a_running_cluster_is_degraded_while_a_host_of_it_does_not_answer(
     set_out(database, "c1", failing_since=None)
     set_out(database, "st1", lost_at=None)
     assert told() is None
+
+
+def test_a_lost_volume_degrades_its_cluster_and_a_host_that_is_away_is_told_as_such(
+    database: Database, hosts: dict[str, Host], booked: int
+) -> None:
+    with database.writing() as session:
+        session.execute(update(Reservation).values(state="ready"))
+        node = session.scalars(select(Node).where(Node.reservation_id == booked, Node.position == 1)).one()
+    lost: dict[str, Any] = {"node_id": node.id, "have": "unknown", "error_code": "lost"}
+    make_resource(database, hosts["st1"], booked, "file", **lost)
+    make_resource(database, hosts["st1"], booked, "tgt", node_id=node.id, have="unknown")
+    with database.reading() as session:
+        assert trouble.degraded(session, [booked])[booked] == "st1 has lost the disks of node1."
+    set_out(database, "st1", failing_since=NOW)
+    with database.reading() as session:
+        assert trouble.degraded(session, [booked])[booked] == "st1 does not answer: the disks of node1."
+
+
+@pytest.mark.parametrize(("is_another", "disk_mib"), [(False, 200 * 1024), (True, 900)])
+def test_a_reboot_that_an_operator_s_look_meets_first_is_noticed(
+    database: Database, hosts: dict[str, Host], booked: int, is_another: bool, disk_mib: int
+) -> None:
+    stands = make_resource(database, hosts["c1"], booked, "vxlan", have="present")
+    set_out(database, "c1", boot_id="one")
+    facts = {"vcpus": 2, "memory_mib": 4096, "disk_free_mib": 900, "virt_type": "kvm", "arch": "x86_64"}
+    for boot, have in (("one", "present"), ("two", "unknown")):
+        with database.writing() as session:
+            row, report = session.get_one(Host, hosts["c1"].id), Report("c1", (), dict(facts), boot)
+            _store_facts(session, row, report, SETTINGS, is_another)
+        with database.reading() as session:
+            assert session.get_one(Resource, stands.id).have == have
+    with database.reading() as session:
+        row = session.get_one(Host, hosts["c1"].id)
+        assert (row.boot_id, row.vcpus, row.disk_mib) == ("two", 2, disk_mib)
+        assert row.capabilities == ["kvm", "x86_64"]
+        events = session.scalars(select(Event.kind).where(Event.host_id == row.id)).all()
+    assert events == ["host_rebooted"]
