@@ -114,7 +114,7 @@ class Storage:
     full_percent: int = 90
     wipe: str = "discard"
     wait_s: int = 3600
-    # Of each VLAN ID a 4096th. Empty: disks travel between the hosts' data addresses, as without VLANs.
+    # Of each VLAN ID a 4096th. Empty: disks travel between the hosts' own, as without VLANs.
     portals: str = "100.64.0.0/10"
 
 
@@ -172,7 +172,7 @@ class Settings:
 
     @property
     def portals(self) -> ipaddress.IPv4Network | None:
-        """The block of storage addresses in clusters' own networks; None where targets listen on data addresses."""
+        """The block of storage addresses in clusters' own networks; None where targets listen on hosts' own."""
         is_own = (self.network.driver, self.storage.export) == ("vlan", "lio") and self.storage.portals
         return ipaddress.IPv4Network(self.storage.portals) if is_own else None
 

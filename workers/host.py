@@ -80,8 +80,10 @@ operator_key = click.option(
 @click.argument("address")
 @click.option("--role", "roles", multiple=True, required=True, type=click.Choice(HOST_ROLES))
 @click.option("--port", type=click.IntRange(1, 65535), default=22, show_default=True)
+@click.option("--data-address", help="Its IP address for tunnels, where that is not the SSH address.")
 @click.option(
-    "--data-address", help="Its IP address for iSCSI and tunnels, where that is not the SSH address."
+    "--storage-address",
+    help="Its IP address for iSCSI, on any interface, where that is not the data address.",
 )
 @click.option("--host-key", help='The key it must show: "ssh-ed25519 AAAA..." or its SHA256 fingerprint.')
 @click.option("--yes", is_flag=True, help="Pin the key it shows without asking.")
@@ -96,6 +98,7 @@ def add(
     roles: tuple[str, ...],
     port: int,
     data_address: str | None,
+    storage_address: str | None,
     host_key: str | None,
     yes: bool,
     identity: Path,
@@ -116,9 +119,10 @@ def add(
     database = Database(settings.database)
     with database.reading() as session:
         known = host_by_name(session, name)
-    if data_address is None and known is not None and known.address == address:
-        data_address = known.data_address
-    data_address = _ip(data_address or address)
+    if known is not None and known.address == address:
+        data_address = data_address or known.data_address
+        storage_address = storage_address or known.storage_address
+    addresses = (_ip(data_address or address), _ip(storage_address) if storage_address else None)
     pinned = known.host_key if known else None
     shown = agreed_key(name, address, port, given=host_key, pinned=pinned, yes=yes)
     to = Endpoint(name, address, port, shown)
@@ -148,7 +152,7 @@ def add(
         show_report(report, as_json)
         raise SiteError(f"{name} was not added: the manager cannot use it yet, see above.")
     with database.writing() as session:
-        _store(session, to, data_address, roles, report, settings)
+        _store(session, to, addresses, roles, report, settings)
         report = probe.beside(report, _facts(session), frozenset(roles), settings)
         over = booking.overbooked(session, settings, name, datetime.now(UTC))
     show_report(report, as_json)
@@ -177,7 +181,8 @@ def show(settings: Settings, name: str, as_json: bool) -> None:
     with Database(settings.database).reading() as session:
         row = _row(session, name)
         known = {**summary(row), "host_key": row.host_key, "fingerprint": fingerprint(row.host_key)}
-        known |= {"data_address": row.data_address, "boot_id": row.boot_id, "facts": row.facts}
+        known |= {"data_address": row.data_address, "storage_address": row.storage_address}
+        known |= {"boot_id": row.boot_id, "facts": row.facts}
     show_host(known, as_json)
 
 
@@ -318,7 +323,7 @@ def _ip(address: str) -> str:
 def _store(
     session: Session,
     to: Endpoint,
-    data_address: str,
+    addresses: tuple[str, str | None],
     roles: Sequence[str],
     report: probe.Report,
     settings: Settings,
@@ -335,10 +340,11 @@ def _store(
     elif not row.roles:
         row.state = "enabled"
     else:
-        _refuse_misfit(session, row, data_address, report.facts or {}, settings)
+        _refuse_misfit(session, row, addresses, report.facts or {}, settings)
         if is_another:
             kind, words = "host_replaced", f"{words}, in the place of {fingerprint(row.host_key)}"
-    row.address, row.port, row.host_key, row.data_address = to.address, to.port, to.host_key, data_address
+    row.address, row.port, row.host_key = to.address, to.port, to.host_key
+    row.data_address, row.storage_address = addresses
     for gone in [role for role in row.roles if role.role not in roles]:
         row.roles.remove(gone)
     row.roles += [HostRole(role=role) for role in sorted(set(roles)) if role not in row.role_names]
@@ -387,14 +393,20 @@ def _refuse_if_in_use(session: Session, row: Host) -> None:
 
 
 def _refuse_misfit(
-    session: Session, row: Host, data_address: str, facts: dict[str, Any], settings: Settings
+    session: Session,
+    row: Host,
+    addresses: tuple[str, str | None],
+    facts: dict[str, Any],
+    settings: Settings,
 ) -> None:
     """Refuse a machine that cannot carry what stands, or is to stand, on the host in whose place it comes."""
     wrong = probe.misfits(row.facts, facts, settings)
-    if row.data_address != data_address:
-        wrong.append(
-            f"they reach it at {row.data_address}: give that with --data-address, not {data_address}"
-        )
+    held = (row.data_address, row.storage_address)
+    for option, old, new in zip(("--data-address", "--storage-address"), held, addresses, strict=True):
+        if old != new:
+            wrong.append(
+                f"they reach it at {old or row.data_address}: give that with {option}, not {new or addresses[0]}"
+            )
     if wrong and resource.is_of_clusters(session, row.id):
         raise SiteError(
             f"{row.name} was not changed, as clusters are built on it and {'; '.join(wrong)}. Or end them first."

@@ -57,8 +57,10 @@ class Host(Base):
     address: Mapped[str] = mapped_column(String(255))
     port: Mapped[int] = mapped_column(default=22)
     host_key: Mapped[str] = mapped_column(String(1024))
-    # Where its iSCSI portal listens and its tunnels end; the SSH address where the site has but one network.
+    # Where its tunnels end; the SSH address where the site has but one network.
     data_address: Mapped[str] = mapped_column(String(64))
+    # Where its iSCSI portal listens and its logins come from, where that is another network.
+    storage_address: Mapped[str | None] = mapped_column(String(64))
     state: Mapped[str] = mapped_column(String(16), default="enabled")
     vcpus: Mapped[int] = mapped_column(default=0)
     memory_mib: Mapped[int] = mapped_column(default=0)

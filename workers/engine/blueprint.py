@@ -148,7 +148,10 @@ def _facts(host: Host, settings: Settings) -> HostFacts:
         if wrong:
             raise SiteError(f"{host.name}: {wrong[0]}; then run `leasehold host check {host.name}`.")
     virt_type = host.facts.get("virt_type") or "qemu"
-    return HostFacts(host.name, host.id, host.data_address, virt_type, settings.host_dir, initiator)
+    storage_address = host.storage_address or host.data_address
+    return HostFacts(
+        host.name, host.id, host.data_address, storage_address, virt_type, settings.host_dir, initiator
+    )
 
 
 def _image_args(image: Image) -> dict[str, Any]:

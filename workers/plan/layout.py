@@ -44,7 +44,8 @@ class Guest:
 
 @dataclass(frozen=True)
 class HostFacts:
-    """What laying out needs to know of a host: its address on the data network and how guests run there.
+    """What laying out needs to know of a host: its addresses on the data and the storage network, and how guests
+    run there.
 
     `number` is its row's, `initiator` the IQN with which it logs in itself.
     """
@@ -52,6 +53,7 @@ class HostFacts:
     name: str
     number: int
     data_address: str
+    storage_address: str
     virt_type: str = "qemu"
     dir: str = "/var/lib/leasehold"
     initiator: str = ""
@@ -61,7 +63,7 @@ class HostFacts:
 class Cluster:
     """A virtual cluster whose numbers are all chosen. guests[0] is the frontend. `images`: name -> op arguments.
 
-    Within `portals` hosts have addresses in the cluster's own network, for its disks; None: they use the data network.
+    Within `portals` hosts have addresses in the cluster's own network, for its disks; None: the storage network.
     """
 
     names: Names
@@ -82,7 +84,7 @@ class Cluster:
     def portal(self, storage: str) -> str:
         """The address at which a storage host's targets for this cluster are."""
         if self.portals is None:
-            return self.hosts[storage].data_address
+            return self.hosts[storage].storage_address
         number = self.hosts[storage].number
         return str(self.names.storage_address(self.portals, self.network_id, number).ip)
 
@@ -253,7 +255,7 @@ def _export(cluster: Cluster, guest: Guest, volume: str) -> dict[str, Any]:
         portal = cluster.portal(guest.storage)
         mutual = {"secret": f"chap:{volume}-target"}
         return shared | {"initiator": host.initiator, "portal": portal, "mutual": mutual}
-    return shared | {"initiator": host.data_address, "store": cluster.storage.volume}
+    return shared | {"initiator": host.storage_address, "store": cluster.storage.volume}
 
 
 def _login(cluster: Cluster, guest: Guest, volume: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -89,6 +89,7 @@ def laid_out(tmp_path: Path) -> LaidOut:
         storage: Storage | None = None,
         initiator: str | None = "iqn.1993-08.org.debian:01:{}",
         hypervisor: str = "libvirt",
+        storage_addresses: Mapping[int, str] | None = None,
         **over: Any,
     ) -> list[Row]:
         network = Network(**{"dns": ("198.18.9.1",), **over})
@@ -102,6 +103,8 @@ def laid_out(tmp_path: Path) -> LaidOut:
         )
         address = int(IPv4Address("198.19.0.101"))
         there = hosts(*st1)
+        for number, storage_address in (storage_addresses or {}).items():
+            there[number].storage_address = storage_address
         if initiator:
             for host in there.values():
                 host.facts = {**host.facts, "initiator": initiator.format(host.name)}
@@ -270,6 +273,22 @@ def test_without_a_block_for_it_disks_travel_between_data_addresses(laid_out: La
     rows = laid_out(storage=replace(KERNEL, portals=""), driver="vlan")
     assert of(rows, "address") == []
     assert {row.args["portal"] for row in of(rows, "lio")} == {"198.18.9.14"}
+
+
+def test_with_storage_addresses_disks_travel_between_these_and_tunnels_end_where_they_did(
+    laid_out: LaidOut,
+) -> None:
+    """R72."""
+    apart = {1: "192.0.2.11", 2: "192.0.2.12", 3: "192.0.2.13", 4: "192.0.2.14"}
+    rows = laid_out(storage_addresses=apart)
+    assert {row.args["local"] for row in of(rows, "vxlan")} == {"198.18.9.11", "198.18.9.12", "198.18.9.13"}
+    exports = {row.name: row.args["initiator"] for row in of(rows, "tgt")}
+    assert exports["lh7-node1-root"] == "192.0.2.12"
+    for guest in of(rows, "domain"):
+        portals = ElementTree.fromstring(guest.args["xml"]).iterfind(".//disk/source/host")
+        assert {portal.get("name") for portal in portals} == {"192.0.2.14"}
+    by_kernel = laid_out(storage=replace(KERNEL, portals=""), storage_addresses=apart)
+    assert {row.args["portal"] for op in ("lio", "open_iscsi") for row in of(by_kernel, op)} == {"192.0.2.14"}
 
 
 def filled(args: Any) -> Any:
