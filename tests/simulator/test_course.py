@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from app.db import trouble
+from app.db import resource, trouble
 from app.db.base import Database
 from app.db.event import Event
 from app.db.reservation import Node, Reservation
@@ -263,6 +263,51 @@ def test_a_storage_host_that_is_another_machine_has_lost_its_volumes_and_makes_n
         lost = session.scalars(select(Event.kind).where(Event.kind == "lost")).all()
     assert told == "st1 has lost the disks of frontend, the disks of node1."
     assert len(lost) == 3, "each of the three volumes, once"
+
+
+def test_one_host_with_every_role_carries_a_whole_cluster(database: Database, settings: Settings) -> None:
+    make_host(database, "all", "gateway", "compute", "storage", "builder")
+    outcome = Week(database, settings).run([wish("vc", NOW + HOUR, HOUR, node_count=2)], NOW + DAY)
+    (fate,) = outcome.fates
+    assert (fate.state, outcome.refused, outcome.left) == ("ended", [], [])
+    assert {work.host for work in outcome.work if work.did} == {"all"}
+
+
+def test_another_manager_with_copies_of_keys_and_database_finds_all_as_it_is_and_carries_on(
+    database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    fill(database, 1)
+    week = Week(database, settings, Manner(durations_s={}))
+    week.run([wish("vc", NOW + HOUR, 9 * HOUR, node_count=2)], NOW + 2 * HOUR)
+    _still(database, "ready")
+    database.close()
+    second = tmp_path / "second"
+    second.mkdir()
+    for file in (settings.database.removeprefix("sqlite:///"), settings.site_key_file):
+        shutil.move(file, second / Path(file).name)
+    key, copy = second / "site.key", next(second.glob("*.db"))
+    settings = replace(settings, database=f"sqlite:///{copy}", site_key_file=str(key))
+    mine, did = (
+        Database(settings.database),
+        {name: host.did.copy() for name, host in week.hosts.by_name.items()},
+    )
+    with mine.writing() as session:
+        for host in session.scalars(select(Host)):
+            resource.forget(session, host.id)  # it takes nothing for granted
+    passes = [Pass(mine, settings, one, lambda: week.hosts, week.clock) for one in HOST_PASSES]
+    for _ in range(8):
+        for one in passes:
+            one.run(lambda: False)
+    assert {name: host.did for name, host in week.hosts.by_name.items()} == did, (
+        "nothing was made a second time"
+    )
+    with mine.reading() as session:
+        assert {row.have for row in session.scalars(select(Resource))} == {"present"}
+    blueprint = Blueprint(settings)
+    Course(mine, settings, blueprint.lay_out, week.hosts, week.clock).run(NOW + DAY, ())
+    _still(mine, "ended")
+    assert {op for host in week.hosts.by_name.values() for op, _ in host.there} == {"image"}
+    mine.close()
 
 
 def _still(database: Database, state: str) -> None:
