@@ -47,6 +47,10 @@ def _groups(value: object) -> list[dict[str, object]]:
     return groups(found)
 
 
+def _names(value: object) -> tuple[str, ...]:
+    return tuple(name.strip() for name in str(value).split(",") if name.strip())
+
+
 QUESTION: Fields = {
     "nodes": Field(digits, COUNT | {"description": "Compute nodes; or say groups."}),
     "groups": Field(
@@ -64,6 +68,14 @@ QUESTION: Fields = {
     "memory": Field(mib, AMOUNT | {"default": "1GiB", "description": "Of each node."}),
     "disk": Field(gib, AMOUNT | {"default": "4GiB", "description": "Of each node."}),
     "home": Field(gib, AMOUNT | {"default": "2GiB", "description": "Shared by all nodes."}),
+    "rolls": Field(
+        _names,
+        TEXT
+        | {
+            "description": "Those that have licence seats count; with commas between. None: no roll.",
+            "examples": ["nfs,slurm"],
+        },
+    ),
     "after": Field(moment, MOMENT_SCHEMA | {"description": "Not before; none: now."}),
     "before": Field(moment, MOMENT_SCHEMA | {"description": "It must have begun by then."}),
 }
@@ -77,10 +89,12 @@ def ask() -> ResponseReturnValue:
     site, now = visit.site(), visit.now()
     limits = availability.limits(site.settings)
     values, wrong = body.query(QUESTION)
-    asked = _asked(values, wrong)
+    asked, software = _asked(values, wrong), visit.software()
     shape = None
     try:
-        shape = validate_shape(asked, appliances=visit.software().appliance_names, limits=limits)
+        shape = validate_shape(
+            asked, rolls=software.roll_names, appliances=software.appliance_names, limits=limits
+        )
     except InvalidRequest as why:
         outer = {inner: outer for outer, inner in SIZES.items()}
         wrong = {outer.get(name, name): message for name, message in why.fields.items()} | wrong
@@ -121,7 +135,7 @@ def ask() -> ResponseReturnValue:
 def _asked(values: Mapping[str, Any], wrong: Mapping[str, str]) -> dict[str, Any]:
     """The shape as `domain.shape_input` reads it: of groups, or of the one that the address says by itself."""
     sizes = {inner: values[outer] for outer, inner in SIZES.items() if outer in values}
-    asked = {"home_gib": SUGGESTED_HOME_GIB} | sizes
+    asked = {"home_gib": SUGGESTED_HOME_GIB, "rolls": values.get("rolls", ())} | sizes
     if "groups" in values:
         return asked | {"groups": values["groups"]}
     if "groups" in wrong:

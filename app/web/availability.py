@@ -11,18 +11,19 @@ from functools import partial
 
 from flask import render_template, request
 from flask.typing import ResponseReturnValue
-from wtforms import Form, StringField
+from wtforms import Form, SelectMultipleField, StringField
 
 from app.booking import availability
 from app.booking.availability import Share
 from app.booking.request import check_hosts
 from app.domain.errors import InvalidRequest
+from app.domain.roll import Software
 from app.domain.shape import Shape
 from app.domain.shape_input import validate_shape
 from app.domain.slot import Slot
 from app.web import visit, words
 from app.web.forms import moment, read_fields, typed, whole_number
-from app.web.group_form import SIZES, Group, place, read_groups, regrouped, suggested, typed_for
+from app.web.group_form import SIZES, Group, chosen, place, read_groups, regrouped, suggested, typed_for
 
 # What we suggest besides the groups.
 SUGGESTED = {"home_gib": "2", "hours": "4", "after": ""}
@@ -36,6 +37,7 @@ class Question(Form):
     hours = StringField("For how many hours")
     after = StringField("Not before")
     home_gib = StringField("Shared /home, GiB")
+    rolls = SelectMultipleField("Software", validate_choice=False)
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ class Answer:
     shares: list[Share]
     earliest: Slot | None
     largest: Shape | None
-    earliest_fields: dict[str, str]
-    largest_fields: dict[str, str]
+    earliest_fields: dict[str, str | list[str]]
+    largest_fields: dict[str, str | list[str]]
 
 
 def ask() -> ResponseReturnValue:
@@ -56,12 +58,14 @@ def ask() -> ResponseReturnValue:
     given = {
         f"groups-0-{name}" if name in OF_ONE_GROUP else name: text for name, text in request.args.items()
     }
-    groups, question = suggested(given), Question(data=SUGGESTED | given)
+    software = visit.software()
+    rolls = chosen(request.args, software)
+    groups, question = suggested(given), Question(data={**SUGGESTED, **given, "rolls": rolls})
     changed = regrouped(groups, given.get("do", ""))
     answer, wrong = None, dict[str, str]()
     if given and changed is None:
         try:
-            answer = _answer(question, groups)
+            answer = _answer(question, groups, software)
         except InvalidRequest as why:
             wrong = dict(why.fields)
     page = render_template(
@@ -72,12 +76,13 @@ def ask() -> ResponseReturnValue:
         wrong=wrong,
         answer=answer,
         zone=visit.zone().key,
-        appliances=words.appliances(visit.software()),
+        rolls=software.rolls,
+        appliances=words.appliances(software),
     )
     return page, 422 if wrong else 200
 
 
-def _answer(question: Question, groups: Sequence[Group]) -> Answer:
+def _answer(question: Question, groups: Sequence[Group], software: Software) -> Answer:
     site, now, zone = visit.site(), visit.now(), visit.zone()
     limits = availability.limits(site.settings)
     raw, wrong = read_groups(groups)
@@ -89,9 +94,15 @@ def _answer(question: Question, groups: Sequence[Group]) -> Answer:
     most = int(limits.length / timedelta(hours=1))
     if "hours" not in wrong and not 1 <= hours <= most:
         wrong["hours"] = f"Ask for 1 to {most:,} hours."
-    asked: dict[str, object] = {"groups": raw, "home_gib": numbers.get("home_gib")}
+    asked: dict[str, object] = {
+        "groups": raw,
+        "home_gib": numbers.get("home_gib"),
+        "rolls": question.rolls.data,
+    }
     try:
-        shape = validate_shape(asked, appliances=visit.software().appliance_names, limits=limits)
+        shape = validate_shape(
+            asked, rolls=software.roll_names, appliances=software.appliance_names, limits=limits
+        )
     except InvalidRequest as why:
         raise InvalidRequest({**why.fields, **wrong}) from why
     if wrong:
@@ -102,10 +113,10 @@ def _answer(question: Question, groups: Sequence[Group]) -> Answer:
     number = availability.largest(site.database, site.settings, shape, slot, now=now)
     largest = shape.yielding.of(number) if number else None
 
-    def fields(found: Slot, cluster: Shape) -> dict[str, str]:
+    def fields(found: Slot, cluster: Shape) -> dict[str, str | list[str]]:
         start = "" if found.start <= now else typed(found.start, zone)
         when = {"start": start, "end": typed(found.end, zone), "home_gib": question.home_gib.data}
-        return when | typed_for(groups, cluster)
+        return {**when, **typed_for(groups, cluster), "rolls": list(cluster.rolls) or [""]}
 
     return Answer(
         slot,

@@ -1,14 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Node groups as fields of a form, and the buttons that add and remove one."""
+"""What a link fills in of a cluster: its software, and node groups as fields of a form, with the buttons that add and
+remove one."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from werkzeug.datastructures import MultiDict
 from wtforms import Form, StringField
 
+from app.domain.roll import Software
 from app.domain.shape import Shape
 from app.domain.shape_input import USUAL
 from app.web.forms import names, read_fields, whole_number
@@ -77,6 +80,11 @@ def suggested(given: Mapping[str, str]) -> list[Group]:
     """The groups among the fields of an address, with our suggestions for what it does not say."""
     typed = [{name: text for name, text in one.data.items() if text is not None} for one in groups_in(given)]
     return numbered(FIRST_GROUP | one for one in typed)
+
+
+def chosen(given: MultiDict[str, str], software: Software) -> list[str]:
+    """The rolls that an address names, an empty one being none; all that are offered where it says nothing of them."""
+    return [roll for roll in given.getlist("rolls") if roll] if "rolls" in given else software.roll_names
 
 
 def regrouped(groups: Sequence[Group], do: str) -> list[Group] | None:

@@ -21,7 +21,7 @@ from app.domain.request import validate, validate_size
 from app.domain.roll import Software
 from app.web import visit, words
 from app.web.forms import typed
-from app.web.group_form import groups_in, place, regrouped, suggested, typed_for
+from app.web.group_form import chosen, groups_in, place, regrouped, suggested, typed_for
 from app.web.new_form import NewReservation
 
 # Long enough to try things out; people change it anyway.
@@ -120,7 +120,11 @@ def _first(software: Software) -> NewReservation:
     fields |= {name: request.args[name] for name in PREFILLED if name in request.args}
     groups = suggested(request.args)
     return NewReservation(
-        groups, formdata=None, token=secrets.token_urlsafe(16), rolls=software.roll_names, **fields
+        groups,
+        formdata=None,
+        token=secrets.token_urlsafe(16),
+        rolls=chosen(request.args, software),
+        **fields,
     )
 
 

@@ -199,11 +199,7 @@ def sentence(
         case "building":
             return _building(row, progress, now)
         case "ready":
-            return (
-                f"The acceptance test passed {away(row.ready_at, now)}; people can log in."
-                if row.ready_at
-                else "People can log in."
-            ) + f" The slot ends {away(row.end_at, now)}."
+            return f"{_ready(row, now)} The slot ends {away(row.end_at, now)}."
         case "ending":
             return f"{progress.done} of {progress.total} things are removed. Capacity is free again after the last one."
         case "ended":
@@ -220,6 +216,14 @@ def sentence(
             )
         case _:
             return row.why or "Nothing to do for you."
+
+
+def _ready(row: Reservation, now: datetime) -> str:
+    if row.ready_at is None:
+        return "People can log in."
+    late_s = (row.ready_at - row.start_at).total_seconds()
+    late = f", {duration(late_s)} after its slot began" if late_s > 0 else ""
+    return f"The acceptance test passed {away(row.ready_at, now)}{late}; people can log in."
 
 
 def _building(row: Reservation, progress: Progress, now: datetime) -> str:

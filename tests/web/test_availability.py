@@ -6,12 +6,16 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from app.db.reservation import Reservation
 from app.domain.slot import Slot
+from app.settings import Booking, Seats
 from tests.browse import form_fields
 from tests.factories import book_now
+from tests.web.api import Client
 from tests.web.conftest import Site
 from tests.web.test_new import count, filled
 
@@ -143,3 +147,33 @@ def test_a_question_about_a_host_by_name_is_the_cluster_provider_s(sqlite_site: 
     assert refused.status_code == 422
     assert "Only a cluster provider names hosts" in refused.text
     assert "Earliest slot" in sqlite_site.visitor("carla").get(pinned).text
+
+
+def test_licence_seats_count_for_the_software_that_is_asked_for(
+    new_site: Callable[..., Site], sqlite_url: str
+) -> None:
+    site = new_site(sqlite_url, Booking(seats=(Seats("slurm", 3),)))
+    page = site.visitor("anna").get("/availability").text
+    assert form_fields(page, "/availability")["rolls"] == ["", "nfs", "slurm"]
+    asked = [("node_count", "4"), ("rolls", ""), ("rolls", "nfs")]
+    with_room = site.visitor("anna").get("/availability", params=asked).text
+    link = html.unescape(re.findall(r'href="([^"]*)">Book this slot', with_room)[0])
+    assert form_fields(site.visitor("anna").get(link).text, NEW)["rolls"] == ["nfs"]
+    short = site.visitor("anna").get("/availability", params=[*asked, ("rolls", "slurm")]).text
+    assert "There is none as far ahead as one may book." in short
+    assert "Book 3 nodes in this slot" in short
+    none = site.visitor("anna").get("/availability", params=[("node_count", "4"), ("rolls", "")]).text
+    link = html.unescape(re.findall(r'href="([^"]*)">Book this slot', none)[0])
+    assert "rolls" not in form_fields(site.visitor("anna").get(link).text, NEW)
+    wrong = site.visitor("anna").get("/availability?rolls=none-such")
+    assert (wrong.status_code, 'id="rolls" class="wrong"' in wrong.text) == (422, True)
+
+    def told(query: str) -> dict[str, Any]:
+        return dict(Client(site, "anna").get(f"/availability?nodes=4&duration=PT1H{query}").json())
+
+    assert told("")["earliest"]
+    assert told("&rolls=nfs")["earliest"]
+    assert told("&rolls=nfs,slurm")["earliest"] is None
+    (smaller,) = told("&rolls=nfs,slurm")["alternatives"]
+    assert (smaller["request"]["node_count"], smaller["request"]["rolls"]) == (3, ["nfs", "slurm"])
+    assert list(told("&rolls=none-such")["fields"]) == ["rolls"]

@@ -154,3 +154,17 @@ def test_numbers_of_nodes_are_told_group_by_group_where_there_are_several():
     assert words.numbers(shape(node_count=1000)) == "1,000 nodes"
     several = grouped(group(node_count=3), group(name="big"), group(name="gpu"))
     assert words.numbers(shape(**several)) == "3 of node, 1 of big and 1 of gpu"
+
+
+@pytest.mark.parametrize(
+    ("after", "told"),
+    [
+        (-5, "passed 2 h 05 min ago; people"),
+        (0, "passed 2 h 00 min ago; people"),
+        (3, "passed 1 h 57 min ago, 3 min 00 s after its slot began; people"),
+    ],
+)
+def test_a_ready_cluster_tells_how_late_it_was(after: int, told: str):
+    start = NOW - timedelta(hours=2)
+    row = reservation(state="ready", start_at=start, ready_at=start + timedelta(minutes=after))
+    assert told in words.sentence(row, Progress(0, 0, None, False), NOW, TOKYO)
