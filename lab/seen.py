@@ -21,8 +21,9 @@ PART_OF_THE_HOST = {"sshd", "sshd-session", "sshd-auth", "libvirtd", "tgtd", "ns
 
 
 def snapshot(name: str) -> dict[str, Any]:
-    """What is on the hosts of the lab: host -> links, forwarding entries, addresses, files, targets and
-    their accounts, domains, secrets, processes, mounts, nft tables; and under "loops" the lab's loop devices.
+    """What is on the hosts of the lab: host -> links, forwarding entries, addresses, files, targets and their accounts,
+    domains and what of them is saved to disk, secrets, processes, mounts, nft tables; and under "loops" the lab's loop
+    devices.
 
     Sorted, without ids, counters and learned addresses, so that two snapshots of the same things are equal.
     LabError when a host is off or a daemon of it does not answer.
@@ -73,6 +74,7 @@ def _host(lab: Lab, host: Host) -> dict[str, Any]:
             for domain in sorted(ask("virsh", "-q", "list", "--all", "--name").split())
         }
     if "libvirtd" in host.daemons:
+        seen["saved"] = sorted(_files(ask, "/var/lib/libvirt/qemu/save"))
         seen["secrets"] = sorted(
             " ".join(line.split()) for line in ask("virsh", "-q", "secret-list").splitlines()
         )

@@ -6,7 +6,8 @@ A Debian kernel and an init script of a page: a compute node takes its private a
 also reads its site roll, gives the cluster's name over HTTP and addresses over DHCP, and reports accepted once every
 compute node answers a ping over the private network. When another edition of the site roll is put into its drive it
 reports both anew. They run under QEMU and, paravirtual, under Xen. An emulated node is a compute node that knows a SATA
-disk, an e1000e interface and a second serial port, and no virtio device.
+disk, an e1000e interface and a second serial port, and no virtio device. All set their clocks as the rolls' guests do,
+and tell their console then, and at first, which boot this is.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from lab.run import run
 
+FOLLOW_CLOCK = Path(__file__).parents[1] / "rolls/base/files/all/usr/lib/leasehold/follow-clock"
 CACHE = Path("/var/cache/leasehold/tiny")
 KINDS = ("frontend", "compute", "emulated")
 # What the guests' devices need; what these need in turn is looked up. ata_piix and sr_mod are for the CD drive.
@@ -134,6 +136,9 @@ accept() {
     report "{\"event\":\"accepted\",\"edition\":\"$edition\",\"ok\":$ok,\"checks\":[${checks%,}]}"
 }
 
+tell_boot() { echo "$1 boot $(cat /proc/sys/kernel/random/boot_id) at $(date -u +%s)"; }
+tell_boot first
+sh /follow-clock | while read -r line; do tell_boot "$line;"; done &
 "$(cat /kind)"
 while :; do sleep 3600; done
 """
@@ -155,6 +160,7 @@ def image(kind: str) -> Path:
             GRUB,
             INIT,
             VMLINUX.read_text(),
+            FOLLOW_CLOCK.read_text(),
             [line for line in versions.splitlines() if "SHA256" in line],
         )
     )
@@ -220,6 +226,7 @@ def _write_initramfs(kind: str, unpacked: Path, release: Path, initramfs: Path) 
     shutil.copy(unpacked / "bin" / "busybox", root / "bin" / "busybox")
     (root / "init").write_text(INIT)
     (root / "init").chmod(0o755)
+    shutil.copy(FOLLOW_CLOCK, root / "follow-clock")
     (root / "kind").write_text(f"{kind}\n")
     run(["depmod", "-b", str(unpacked), release.name], timeout_s=60)
     order = _load_order((release / "modules.dep").read_text(), _modules(kind))

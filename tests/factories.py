@@ -13,12 +13,15 @@ from functools import cache
 from typing import Any
 
 from argon2 import PasswordHasher
+from sqlalchemy import select
 
 from app.booking.request import request
+from app.booking.suspend import saved
 from app.db.account import Account
 from app.db.base import Database
 from app.db.pass_run import PassRun
 from app.db.project import Project
+from app.db.reservation import Reservation
 from app.db.resource import PASS_OF_OP, Need, Resource
 from app.db.site import Host, HostRole
 from app.domain.request import User
@@ -173,6 +176,30 @@ def make_resource(
         session.flush()
         session.add_all(Need(resource_id=row.id, needs_id=other.id) for other in needs)
     return row
+
+
+def make_stand(database: Database, number: int) -> None:
+    """Let the reservation be ready, with a machine for each node, as if the passes had built it."""
+    with database.writing() as session:
+        row = session.get_one(Reservation, number)
+        row.state, row.ready_at = "ready", datetime.now(UTC)
+        nodes = [(node.id, node.name, node.host_id) for node in row.nodes]
+    with database.reading() as session:
+        hosts = {host.id: host for host in session.scalars(select(Host))}
+    for node_id, name, host_id in nodes:
+        make_resource(
+            database, hosts[host_id], number, name=f"lh{number}-{name}", node_id=node_id, have="present"
+        )
+
+
+def make_suspended(
+    database: Database, number: int, settings: Settings | None = None, now: datetime | None = None
+) -> None:
+    """Let the reservation be suspended, as if the passes had saved its machines."""
+    with database.writing(ledger=True) as session:
+        row = session.get_one(Reservation, number)
+        row.state = "suspended"
+        saved(session, settings or Settings(), row, now or datetime.now(UTC))
 
 
 def make_run(database: Database, *passes: str, ago_s: float = 5, worked: int = 0, failed: int = 0) -> None:

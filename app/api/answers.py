@@ -56,6 +56,7 @@ SUMMARY = thing(
 FULL = thing(
     **SUMMARY["properties"],
     series_id=maybe(WHOLE),
+    suspend_requested_at=maybe(TIME),
     summary=TEXT,
     degraded={**maybe(TEXT), "description": "What of it is missing, or cannot be built; null: nothing."},
     home_gib=WHOLE,

@@ -9,11 +9,12 @@ from flask.typing import ResponseReturnValue
 
 from app.api import body, show
 from app.api.fields import MOMENT_SCHEMA, TEXT, Field, Fields, moment, text, texts, whole
-from app.api.problem import Unversioned
+from app.api.problem import Unversioned, problem
 from app.api.reservation import as_it_stands
 from app.booking import change, decide
 from app.booking import resize as resizing
-from app.domain.errors import InvalidRequest
+from app.booking import suspend as suspending
+from app.domain.errors import InvalidRequest, NoRoom
 from app.web import visit
 
 NOTHING: Fields = {}
@@ -103,6 +104,25 @@ def resize(reservation_id: int) -> ResponseReturnValue:
         of_groups = {resizing.field(group) for group in numbers}
         told = {"node_count" if name in of_groups else name: text for name, text in why.fields.items()}
         raise InvalidRequest(told) from why
+    return as_it_stands(reservation_id)
+
+
+def suspend(reservation_id: int) -> ResponseReturnValue:
+    """Save its machines to disk and give back what they take of their hosts; the passes follow."""
+    body.fields(NOTHING)
+    site = visit.site()
+    suspending.suspend(site.database, site.settings, visit.me(), reservation_id, seen(), now=visit.now())
+    return as_it_stands(reservation_id)
+
+
+def resume(reservation_id: int) -> ResponseReturnValue:
+    """Let its machines go on where they were, if their hosts have room for them; the passes follow."""
+    body.fields(NOTHING)
+    site = visit.site()
+    try:
+        suspending.resume(site.database, site.settings, visit.me(), reservation_id, seen(), now=visit.now())
+    except NoRoom as why:
+        return problem(409, str(why), reasons=list(why.reasons), in_the_way=show.in_the_way(why.in_the_way))
     return as_it_stands(reservation_id)
 
 

@@ -102,6 +102,14 @@ OPERATIONS = (
         body=change.NODES, is_versioned=True, refusals=(409,),
     ),
     Operation(
+        "POST", f"{ONE}/suspend", "change.suspend", change.suspend, PROVIDERS, "Summary",
+        body=change.NOTHING, is_versioned=True, refusals=(409,),
+    ),
+    Operation(
+        "POST", f"{ONE}/resume", "change.resume", change.resume, PROVIDERS, "Summary",
+        body=change.NOTHING, is_versioned=True, refusals=(409,),
+    ),
+    Operation(
         "PUT", f"{ONE}/owner", "change.give", change.give, PROVIDERS, None, 204,
         body=change.OWNER, is_versioned=True,
     ),

@@ -81,7 +81,7 @@ def reservation(session: Session, row: Reservation, now: datetime) -> dict[str, 
     summed = progress(steps)
     decider = accounts.name_of(session, row.decided_by_id) if row.decided_by_id else None
     offered = offers.of_reservation(session, row.id)
-    way_in = access(row) if row.state == "ready" else None
+    way_in = access(row) if words.standing(row) == words.STATES["ready"] else None
     return {
         "id": row.id,
         "name": row.name,
@@ -95,6 +95,7 @@ def reservation(session: Session, row: Reservation, now: datetime) -> dict[str, 
         "requested_at": time(row.requested_at),
         "hold_until": time(row.hold_until),
         "cancel_requested_at": time(row.cancel_requested_at),
+        "suspend_requested_at": time(row.suspend_requested_at),
         "why": row.why,
         "summary": words.sentence(
             row, summed, now, ZONE, decider, next((one for one in offered if one.is_open(now)), None)

@@ -119,6 +119,8 @@ def _resize(
         row = change.changeable(session, account, reservation_id, seen)
         if row.end_at <= now:
             raise Conflict("Its slot is over: there is nothing left to resize.")
+        if row.suspend_requested_at is not None or row.state == "suspended":
+            raise Conflict("It is suspended: resume it, and resize it when it is ready.")
         # What is held for an offer is in nobody's way.
         version.withdraw_offer(session, row, account.name, now)
         before = _names(row)

@@ -75,6 +75,8 @@ class Reservation(Base):
     decided_by_id: Mapped[int | None] = mapped_column(ForeignKey("account.id"))
     reason: Mapped[str | None] = mapped_column(String(2000))
     cancel_requested_at: Mapped[datetime | None] = mapped_column(Utc)
+    # Since when it is to be suspended; None: it is to run.
+    suspend_requested_at: Mapped[datetime | None] = mapped_column(Utc)
     building_at: Mapped[datetime | None] = mapped_column(Utc)
     ready_at: Mapped[datetime | None] = mapped_column(Utc)
     ending_at: Mapped[datetime | None] = mapped_column(Utc)

@@ -319,13 +319,18 @@ def by_key(session: Session, reservation_id: int) -> dict[tuple[str, str, str], 
 
 
 def set_args(session: Session, row: Resource, args: Mapping[str, Any], needs: Sequence[int]) -> None:
-    """Let the row be made of something else and need other rows. Whoever works on it now loses the lease: what it
-    brings back is about what was."""
+    """Let the row be made of something else and need other rows."""
+    ask_anew(row, args)
+    session.execute(delete(Need).where(Need.resource_id == row.id))
+    session.add_all(Need(resource_id=row.id, needs_id=needed) for needed in needs)
+
+
+def ask_anew(row: Resource, args: Mapping[str, Any]) -> None:
+    """Let the row be made of something else. Whoever works on it now loses the lease: what it brings back is about
+    what was."""
     row.args, row.lease_owner, row.lease_until = dict(args), None, None
     row.have = "unknown" if row.have in ("present", "pending") else row.have
     row.failures, row.retry_at, row.error_code, row.error_message, row.why = 0, None, None, None, None
-    session.execute(delete(Need).where(Need.resource_id == row.id))
-    session.add_all(Need(resource_id=row.id, needs_id=needed) for needed in needs)
 
 
 def of_reservation(session: Session, reservation_id: int) -> Sequence[Resource]:

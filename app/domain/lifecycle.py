@@ -25,8 +25,14 @@ TRANSITIONS: dict[str, dict[str, str]] = {
         "ready": "everything is present and the acceptance report is in",
         "ending": "the slot ends or it is cancelled",
     },
-    "ready": {"ending": "the slot ends or it is cancelled"},
-    "suspended": {"ending": "the slot ends or it is cancelled"},
+    "ready": {
+        "suspended": "its suspension is wanted, and the memory of every machine is on disk",
+        "ending": "the slot ends or it is cancelled",
+    },
+    "suspended": {
+        "ready": "it is resumed, and everything is present again",
+        "ending": "the slot ends or it is cancelled",
+    },
     "ending": {"ended": "everything is gone from every host"},
     "ended": {},
     "rejected": {},
@@ -44,7 +50,10 @@ UP = ("building", "ready", "suspended")
 
 @dataclass(frozen=True)
 class Standing:
-    """What next_state needs to know of one reservation."""
+    """What next_state needs to know of one reservation.
+
+    `is_told`: its machines' rows ask for what is wanted of them, to be saved to disk or to run.
+    """
 
     state: str
     start_at: datetime
@@ -52,6 +61,8 @@ class Standing:
     hold_until: datetime
     is_cancelled: bool
     build_at: datetime
+    is_suspension_wanted: bool = False
+    is_told: bool = True
 
     def is_over(self, now: datetime) -> bool:
         """Whether nothing of it is wanted any longer."""
@@ -77,9 +88,9 @@ def next_state(standing: Standing, haves: Iterable[str], now: datetime) -> str:
     if state in UP:
         if standing.is_over(now):
             return "ending"
-        if state == "building" and all(have == "present" for have in haves):
-            return "ready"
-        return state
+        # Whoever is suspended while it is built is ready first: every machine has to have been up.
+        wanted = "suspended" if standing.is_suspension_wanted and state != "building" else "ready"
+        return wanted if standing.is_told and all(have == "present" for have in haves) else state
     if state == "ending" and all(have == "absent" for have in haves):
         return "ended"
     return state

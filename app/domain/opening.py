@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -155,3 +156,14 @@ def held_until(have: Amounts, taken: Iterable[Taken], mine: Amounts, slot: Slot)
                 until = min(until, moment)
                 break
     return until
+
+
+def free_since(have: Amounts, taken: Iterable[Taken], mine: Amounts, slot: Slot) -> datetime | None:
+    """From when on `mine` can be kept beside `taken` to the end of `slot`; None when not even at its end."""
+    beside = list(taken)
+    moments = sorted({slot.start, *(one.end for one in beside if slot.start < one.end < slot.end)})
+    # What fits from a moment on fits from any later one, so the ends of what is taken are searched by halves.
+    good = bisect_left(
+        moments, True, key=lambda moment: held_until(have, beside, mine, Slot(moment, slot.end)) == slot.end
+    )
+    return moments[good] if good < len(moments) else None

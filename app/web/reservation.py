@@ -33,6 +33,7 @@ MOST_PAGES = 1_000_000
 MOST_EVENTS = 300
 # How often a block is fetched anew, in seconds: seldom where nothing is likely to change.
 POLL_S = {"building": 3, "ending": 3, "approved": 10, "requested": 10, "ready": 30, "suspended": 30}
+POLL_ON_THE_WAY_S = 3
 COLUMNS = (
     "step",
     "operation",
@@ -226,11 +227,11 @@ def _view(row: Reservation) -> View:
         progress=summed,
         open=sum(one.want != one.have for one, _ in rows if one.reservation_id is not None),
         checks=checks_of(rows),
-        access=access(row) if row.state == "ready" else None,
+        access=access(row) if words.standing(row) == words.STATES["ready"] else None,
         next_event=words.next_event(row, now),
         warning=words.warning(row, now),
         degraded=trouble.degraded(session, [row.id]).get(row.id),
-        poll_s=POLL_S.get(row.state),
+        poll_s=POLL_ON_THE_WAY_S if words.standing(row) in words.ON_THE_WAY else POLL_S.get(row.state),
         offers=shown,
     )
 

@@ -34,7 +34,7 @@ def register(app: Flask) -> None:
     app.add_template_filter(words.sizes, "sizes")
     app.add_template_filter(words.told_at, "told_at")
     app.add_template_filter(difference, "difference")
-    app.add_template_filter(state, "state")
+    app.add_template_filter(words.standing, "standing")
     app.add_template_filter(badge, "badge")
     app.add_template_global(asset, "asset")
     app.add_template_global(alarm, "alarm")
@@ -61,11 +61,6 @@ def away(moment: datetime) -> str:
 def difference(one: Difference) -> str:
     """A change of a field in words."""
     return words.difference(one, visit.now(), visit.zone())
-
-
-def state(name: str) -> Standing:
-    """A reservation's state as tone, sign and word."""
-    return words.STATES[name]
 
 
 def badge(standing: Standing) -> Markup:

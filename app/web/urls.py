@@ -26,6 +26,7 @@ from app.web import (
     reservation,
     resize,
     series,
+    suspend,
     usage,
     visit,
 )
@@ -78,6 +79,8 @@ PAGES = (
     Page(f"/reservations/{ID}/end", "change.end", change.end, PROVIDERS, FORM),
     Page(f"/reservations/{ID}/owner", "change.owner", change.owner, PROVIDERS, FORM),
     Page(f"/reservations/{ID}/resize", "resize.ask", resize.ask, PROVIDERS, FORM),
+    Page(f"/reservations/{ID}/suspend", "suspend.suspend", suspend.suspend, PROVIDERS, FORM),
+    Page(f"/reservations/{ID}/resume", "suspend.resume", suspend.resume, PROVIDERS, FORM),
     Page(f"/reservations/{ID}/note", "change.note", change.note, PROVIDERS, POST),
     Page(f"/reservations/{ID}/offer/accept", "offer.accept", offer.accept, PROVIDERS, POST),
     Page(f"/reservations/{ID}/offer/decline", "offer.decline", offer.decline, PROVIDERS, POST),

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from app.db.offer import Offer
 from app.db.reservation import NodeGroup, Reservation
+from app.domain.lifecycle import FINAL
 from app.domain.placement import POLICIES
 from app.domain.refusal import Difference
 from app.domain.roll import Software
@@ -32,6 +33,11 @@ STATES = {
     "expired": Standing("calm", "⌛", "Expired"),
 }
 
+# What is on the way from ready to suspended or back, which the state alone does not tell.
+SUSPENDING = Standing("busy", "‖", "Suspending")
+RESUMING = Standing("busy", "▸", "Resuming")
+ON_THE_WAY = (SUSPENDING, RESUMING)
+
 OFFERS = {
     "open": Standing("wait", "?", "Offered"),
     "accepted": Standing("good", "✓", "Accepted"),
@@ -49,6 +55,15 @@ FIELDS = {
     "rolls": "software",
     "hosts": "place",
 }
+
+
+def standing(row: Reservation) -> Standing:
+    """The state as people read it, on its way to being suspended or resumed too."""
+    if row.state == "ready" and row.suspend_requested_at is not None:
+        return SUSPENDING
+    if row.state == "suspended" and row.suspend_requested_at is None:
+        return RESUMING
+    return STATES[row.state]
 
 
 def duration(seconds: float | None) -> str:
@@ -96,6 +111,8 @@ def difference(one: Difference, now: datetime, zone: ZoneInfo) -> str:
     ago = away(one.at, now)
     if one.field == "cancelled":
         return f"{one.by} cancelled it {ago}."
+    if one.field == "suspended":
+        return f"{one.by} {'resumed' if one.after is None else 'suspended'} it {ago}."
     if one.field == "offer":
         did = {"made": "made an", "withdrawn": "withdrew the"}.get(str(one.after), f"{one.after} the")
         return f"{one.by} {did} offer {ago}."
@@ -179,7 +196,7 @@ def sentence(
 ) -> str:
     """Where the reservation stands and what comes next. `decider` is the name of who approved or rejected it, `offer`
     what is offered in its place and open."""
-    if row.cancel_requested_at is not None and row.state in ("requested", "approved", "building", "ready"):
+    if row.cancel_requested_at is not None and row.state not in (*FINAL, "ending"):
         asked = away(row.cancel_requested_at, now)
         return f"Cancelled {asked}. The next pass takes down what stands and frees the rest."
     by = f" by {decider}" if decider else ""
@@ -198,6 +215,18 @@ def sentence(
             return f"Approved{by}. {row.why or ''}".strip()
         case "building":
             return _building(row, progress, now)
+        case "ready" if row.suspend_requested_at is not None:
+            return (
+                f"Asked for {away(row.suspend_requested_at, now)}. Its machines are being saved to disk, the frontend"
+                " last; what they take of their hosts is free after that."
+            )
+        case "suspended" if row.suspend_requested_at is not None:
+            return (
+                f"Suspended {away(row.suspend_requested_at, now)}: its machines are on disk, and go on where they were"
+                f" when it is resumed. The slot ends {away(row.end_at, now)}, and then nothing is kept."
+            )
+        case "suspended":
+            return "Its machines are read back from disk, the frontend first, and go on where they were."
         case "ready":
             return f"{_ready(row, now)} The slot ends {away(row.end_at, now)}."
         case "ending":
@@ -279,7 +308,7 @@ def next_event(row: Reservation, now: datetime) -> tuple[str, datetime] | None:
 def warning(row: Reservation, now: datetime) -> str | None:
     """The banner of the last day and the last hour of a slot."""
     left = row.end_at - now
-    if row.state != "ready" or left > timedelta(hours=24) or left <= timedelta(0):
+    if row.state not in ("ready", "suspended") or left > timedelta(hours=24) or left <= timedelta(0):
         return None
     if left > timedelta(hours=1):
         return "This cluster ends within a day. Copy out what you want to keep: its volumes are deleted at the end."

@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 )
 
 from app.booking import availability, change, decide, offer, room, series
+from app.booking.suspend import resume, suspend
 from app.db import event, ledger, reservation, site
 from app.db import offer as offers
 from app.db import series as db_series
@@ -38,7 +39,17 @@ from app.domain.offer import Terms
 from app.domain.placement import Placement
 from app.domain.slot import Slot
 from app.settings import Booking, Network, Settings
-from tests.factories import NOW, ROLLS, book, make_account, make_host, shape, wish
+from tests.factories import (
+    NOW,
+    ROLLS,
+    book,
+    make_account,
+    make_host,
+    make_stand,
+    make_suspended,
+    shape,
+    wish,
+)
 
 HOUR = timedelta(hours=1)
 GAP = timedelta(minutes=30)
@@ -53,6 +64,7 @@ class Life(RuleBasedStateMachine):
     """Two service providers and one cluster provider at a small site, whose database is behind what `new_url` makes."""
 
     booked = Bundle("booked")
+    suspended = Bundle("suspended")
 
     def __init__(self, new_url: Callable[[], str]) -> None:
         super().__init__()
@@ -70,6 +82,7 @@ class Life(RuleBasedStateMachine):
         self.carol = make_account(self.database, "carol", "cluster_provider")
         self.now = NOW
         self.names = 0
+        self.resumed: set[int] = set()
 
     def teardown(self) -> None:
         if hasattr(self, "database"):
@@ -144,7 +157,7 @@ class Life(RuleBasedStateMachine):
         except Conflict:
             assert not self.is_open(number)
 
-    @rule(number=booked, end=STARTS)
+    @rule(number=st.one_of(booked, suspended), end=STARTS)
     def change_end(self, number: int, end: int) -> None:
         latest = change.latest_end(self.database, SETTINGS, self.carol, number, now=self.now).end
         wanted = self.now + end * HOUR
@@ -283,12 +296,37 @@ class Life(RuleBasedStateMachine):
                         changed={"state": (before, state)},
                     )
 
-    @rule(number=booked)
+    @rule(number=st.one_of(booked, suspended))
     def cancel(self, number: int) -> None:
         try:
             decide.cancel(self.database, self.carol, number, now=self.now)
         except Conflict:
             assert not self.is_open(number)
+
+    @rule(target=suspended, length=LENGTHS, nodes=st.integers(1, 5))
+    def suspend(self, length: int, nodes: int) -> Any:
+        """One that begins now, with what the passes do before and after."""
+        try:
+            number = self.ask(self.now, self.now + length * HOUR, [f"n{i}" for i in range(nodes)])
+        except NoRoom:
+            return multiple()
+        decide.approve(self.database, SETTINGS, self.carol, number, 1, now=self.now)
+        make_stand(self.database, number)
+        suspend(self.database, SETTINGS, self.carol, number, self.version(number), now=self.now)
+        make_suspended(self.database, number, SETTINGS, self.now)
+        return number
+
+    @rule(number=suspended)
+    def resume(self, number: int) -> None:
+        version = self.version(number)
+        try:
+            resume(self.database, SETTINGS, self.carol, number, version, now=self.now)
+        except (Conflict, NoRoom):
+            assert self.version(number) == version
+        else:
+            self.resumed.add(number)
+            with self.database.writing() as session:
+                session.get_one(Reservation, number).state = "ready"
 
     @rule(hours=st.integers(1, 5))
     def wait(self, hours: int) -> None:
@@ -335,8 +373,13 @@ class Life(RuleBasedStateMachine):
             held = owners[one.reservation_id]
             assert held.state not in ("rejected", "cancelled", "expired", "ended")
             if one.offer_id is None:
-                assert (one.start_at, one.end_at) == (held.start_at, held.end_at + GAP)
-            assert one.span == ledger.span_of(one.start_at, one.end_at)
+                assert one.end_at == held.end_at + GAP
+                assert one.start_at == held.start_at or held.id in self.resumed
+            # What was taken when it was resumed is in the class of the whole slot once that changes.
+            assert one.span in (
+                ledger.span_of(one.start_at, one.end_at),
+                ledger.span_of(held.start_at, one.end_at),
+            )
         assert {one.offer_id for one in rows} - {one.id for one in made} <= {None}
         for offered in made:
             if owners[offered.reservation_id].state == "requested":

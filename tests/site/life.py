@@ -22,6 +22,7 @@ import lab as labs
 from app.booking import decide
 from app.booking.request import request
 from app.booking.resize import resize
+from app.booking.suspend import resume, suspend
 from app.db import ledger, resource, site
 from app.db.account import Account, by_name
 from app.db.base import Database
@@ -52,7 +53,7 @@ class Life:
     before: dict[str, Any]
     starts_before: Counter[str] = field(default_factory=Counter)
 
-    def book(self, computes: int = 1, **over: Any) -> int:
+    def book(self, computes: int = 1, owner: str = "alice", **over: Any) -> int:
         """Book and approve a cluster for an hour from now; `over` replaces what is asked for."""
         now = datetime.now(UTC)
         wish = {
@@ -67,7 +68,7 @@ class Life:
             "users": [User("alice", (KEY,))],
         } | over
         settings = load(str(self.site.config))
-        asks, made_of = self.account("alice"), ("compute", "devel", "emulated")
+        asks, made_of = self.account(owner), ("compute", "devel", "emulated")
         booked = request(self.database, settings, asks, wish, rolls=ROLLS, appliances=made_of, now=now)
         decide.approve(self.database, settings, self.account("carol"), booked, 1, now=now)
         return booked
@@ -82,6 +83,18 @@ class Life:
         resize(self.database, settings, carol, booked, version, {"node": computes}, now=now)
         self.until(lambda: self.stands_with(booked, computes), f"not resized to {computes}", booked, within_s)
 
+    def suspend(self, booked: int, within_s: float = READY_WITHIN_S) -> None:
+        """Have it suspended by its owner, and come back when it is."""
+        settings, version = load(str(self.site.config)), self.reservation(booked).version
+        suspend(self.database, settings, self.account("alice"), booked, version, now=datetime.now(UTC))
+        self.wait(booked, "suspended", within_s)
+
+    def resume(self, booked: int, within_s: float = READY_WITHIN_S) -> None:
+        """Have it resumed by its owner, and come back when it is ready."""
+        settings, version = load(str(self.site.config)), self.reservation(booked).version
+        resume(self.database, settings, self.account("alice"), booked, version, now=datetime.now(UTC))
+        self.wait(booked, "ready", within_s)
+
     def stands_with(self, booked: int, computes: int) -> bool:
         """Whether it has this many compute nodes and every row of it is as wanted."""
         with self.database.reading() as session:
@@ -91,9 +104,9 @@ class Life:
             settled = all(row.want == row.have == "present" for row in rows)
         return settled and len(nodes) == computes and {node.id for node in nodes} <= laid
 
-    def cancel(self, booked: int) -> None:
-        """Call it off, as its owner does."""
-        decide.cancel(self.database, self.account("alice"), booked, now=datetime.now(UTC))
+    def cancel(self, booked: int, by: str = "alice") -> None:
+        """Call it off, as its owner does, or `by` somebody else."""
+        decide.cancel(self.database, self.account(by), booked, now=datetime.now(UTC))
 
     def let_the_slot_end(self, booked: int) -> None:
         """Move the end of the slot to now."""

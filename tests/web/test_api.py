@@ -127,10 +127,7 @@ def test_nodes_come_and_go_by_group(site: Site):
 
 def test_rejected_cancelled_extended_given_and_noted(site: Site):
     anna, ben, carla = (Client(site, name) for name in ("anna", "ben", "carla"))
-    one, two = (
-        f"/reservations/{book_now(site.database, site.accounts['anna'])}",
-        f"/reservations/{book_now(site.database, site.accounts['anna'])}",
-    )
+    one, two = (f"/reservations/{book_now(site.database, site.accounts['anna'])}" for _ in range(2))
     latest = anna.get(f"{one}/end").json()["latest_end"]
     extended = anna.send("PUT", f"{one}/end", {"end": latest}, headers=version(anna.get(one)))
     assert (extended.status_code, extended.json()["end"]) == (200, latest)
@@ -429,6 +426,8 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "change.latest_end": (200, 404, 200, 403),
     "change.set_end": (422, 422, 422, 403),
     "change.resize": (422, 422, 422, 403),
+    "change.suspend": (428, 428, 428, 403),
+    "change.resume": (428, 428, 428, 403),
     "change.give": (422, 422, 422, 403),
     "change.note": (422, 422, 422, 403),
     "change.cancel": (200, 404, 200, 403),

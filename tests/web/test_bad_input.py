@@ -197,6 +197,8 @@ VERSIONED: dict[str, tuple[str, str, dict[str, Any]]] = {
     "offer.decline": ("anna", "offer/decline", {}),
     "change.set_end": ("anna", "end", {"end": "2099-01-01T00:00:00Z"}),
     "change.resize": ("anna", "nodes", {"node_count": {"node": 1}}),
+    "change.suspend": ("anna", "suspend", {}),
+    "change.resume": ("anna", "resume", {}),
     "change.give": ("anna", "owner", {"owner": "ben"}),
 }
 PAGES: list[tuple[str, str, str | None, dict[str, str]]] = [
@@ -206,6 +208,8 @@ PAGES: list[tuple[str, str, str | None, dict[str, str]]] = [
     ("anna", "/reservations/{}/offer/decline", "/reservations/{}", {}),
     ("anna", "/reservations/{}/end", None, {"end": "2026-12-01T00:00Z"}),
     ("anna", "/reservations/{}/resize", None, {"count_node": "1", "confirmed": "yes"}),
+    ("anna", "/reservations/{}/suspend", None, {}),
+    ("anna", "/reservations/{}/resume", None, {}),
     ("anna", "/reservations/{}/owner", None, {"owner": "ben"}),
 ]
 

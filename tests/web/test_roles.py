@@ -35,6 +35,8 @@ EXPECTED: dict[str, dict[str, tuple[int | str, ...]]] = {
     "reservation.steps_csv": {"GET": (200, 404, 200, 403, "login")},
     "reservation.cancel": {"GET": (200, 404, 200, 403, "login"), "POST": (422, 404, 422, 403, "login")},
     "resize.ask": {"GET": (200, 404, 200, 403, "login"), "POST": (422, 404, 422, 403, "login")},
+    "suspend.suspend": {"GET": (200, 404, 200, 403, "login"), "POST": (409, 404, 409, 403, "login")},
+    "suspend.resume": {"GET": (200, 404, 200, 403, "login"), "POST": (409, 404, 409, 403, "login")},
     "change.end": {"GET": (200, 404, 200, 403, "login"), "POST": (409, 404, 409, 403, "login")},
     "change.owner": {"GET": (200, 404, 200, 403, "login"), "POST": (409, 404, 409, 403, "login")},
     "change.note": {"POST": (422, 404, 422, 403, "login")},

@@ -7,13 +7,14 @@ from __future__ import annotations
 import ipaddress
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
-from app.booking import replace
+from app.booking import suspend
+from app.booking.replace import move_off
 from app.db import event, ledger, resource, site, trouble
 from app.db.away import is_away
 from app.db.base import Database
@@ -25,6 +26,7 @@ from app.settings import Settings
 from workers.engine.clock import Clock, utc_now
 from workers.engine.follow import follow, write_rows
 from workers.engine.gate import step
+from workers.engine.suspend import tell
 from workers.plan import timing
 from workers.plan.layout import Row
 
@@ -54,7 +56,7 @@ def advance(
     handled by itself: what goes wrong with one is written to its history and leaves the others alone. What is not
     built yet and booked on hosts that are out is placed elsewhere first.
     """
-    replaced = replace.move_off(database, settings, now=clock(), actor=ACTOR)
+    replaced = move_off(database, settings, now=clock(), actor=ACTOR)
     with database.reading() as session:
         now = clock()
         lead = lead_of(session, settings)
@@ -113,9 +115,11 @@ def _advance_one(
             row.hold_until,
             row.cancel_requested_at is not None,
             row.start_at - lead,
+            row.suspend_requested_at is not None,
         )
         if row.state in UP and not standing.is_over(now):
             _catch_up(session, settings, lay_out, row, now)
+            standing = replace(standing, is_told=_follow_suspension(session, row, now))
         haves = [r.have for r in resource.of_reservation(session, row.id)]
         state = next_state(standing, haves, now)
         if state == row.state:
@@ -127,7 +131,7 @@ def _advance_one(
         if state == "building" and not _build(session, settings, lay_out, row):
             row.retry_at = now + AGAIN
             return False
-        _enter(session, row, state, now)
+        _enter(session, settings, row, state, now)
     step("schedule.advance.after")
     return True
 
@@ -143,7 +147,19 @@ def _catch_up(session: Session, settings: Settings, lay_out: LayOut, row: Reserv
         row.retry_at = now + FOLLOW_AGAIN if resource.is_behind(session, row.id) else None
 
 
-def _enter(session: Session, row: Reservation, state: str, now: datetime) -> None:
+def _follow_suspension(session: Session, row: Reservation, now: datetime) -> bool:
+    """Let the machines be saved or run as is wanted, and come back to it until they are; whether all are told to."""
+    if row.state == "building":
+        return True
+    is_wanted = row.suspend_requested_at is not None
+    if is_wanted != (row.state == "suspended"):
+        row.retry_at = now + FOLLOW_AGAIN
+    return tell(resource.of_reservation(session, row.id), row.nodes[0].id, is_wanted)
+
+
+def _enter(session: Session, settings: Settings, row: Reservation, state: str, now: datetime) -> None:
+    if state == "suspended":
+        suspend.saved(session, settings, row, now)
     if state == "ending":
         resource.want_absent(session, row.id)
         resource.drop_unneeded(session)
@@ -151,7 +167,8 @@ def _enter(session: Session, row: Reservation, state: str, now: datetime) -> Non
         ledger.release(session, row.id, now)
         site.give_back(session, row.id)
     stamp = f"{'ended' if state in FINAL else state}_at"
-    if hasattr(row, stamp):
+    # A cluster that was suspended is ready again and was so before: how long it was built for does not change.
+    if hasattr(row, stamp) and getattr(row, stamp) is None:
         setattr(row, stamp, now)
     before, row.state = row.state, state
     row.why = row.retry_at = None

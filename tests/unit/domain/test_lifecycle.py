@@ -47,6 +47,18 @@ def standing(state: str, **over: Any) -> Standing:
         ("ready", {}, ["present"], END - MOMENT, "ready"),
         ("ready", {}, ["present"], END, "ending"),
         ("ready", {}, ["unknown"], START, "ready"),
+        ("ready", {"is_suspension_wanted": True, "is_told": False}, ["present"], START, "ready"),
+        ("ready", {"is_suspension_wanted": True}, ["present", "pending"], START, "ready"),
+        ("ready", {"is_suspension_wanted": True}, ["present"], START, "suspended"),
+        ("ready", {"is_suspension_wanted": True}, ["present"], END, "ending"),
+        ("building", {"is_suspension_wanted": True}, ["present"], START, "ready"),
+        ("suspended", {"is_suspension_wanted": True}, ["present"], START, "suspended"),
+        ("suspended", {"is_suspension_wanted": True}, ["unknown"], START, "suspended"),
+        ("suspended", {"is_told": False}, ["present"], START, "suspended"),
+        ("suspended", {}, ["present", "unknown"], START, "suspended"),
+        ("suspended", {}, ["present"], START, "ready"),
+        ("suspended", {"is_suspension_wanted": True}, ["present"], END, "ending"),
+        ("suspended", {"is_cancelled": True}, ["unknown"], START, "ending"),
         ("ending", {}, ["absent", "unknown"], END, "ending"),
         ("ending", {}, ["absent", "absent"], END, "ended"),
         ("ending", {}, [], END, "ended"),
@@ -59,11 +71,16 @@ def test_next_state(state: str, over: dict[str, Any], haves: list[str], now: Any
 @given(
     st.sampled_from(STATES),
     st.booleans(),
+    st.booleans(),
+    st.booleans(),
     st.lists(st.sampled_from(["absent", "unknown", "pending", "present"])),
     st.integers(-300, 300),
 )
-def test_every_step_is_in_the_table(state: str, cancelled: bool, haves: list[str], minutes: int) -> None:
-    then = next_state(standing(state, is_cancelled=cancelled), haves, START + timedelta(minutes=minutes))
+def test_every_step_is_in_the_table(
+    state: str, cancelled: bool, suspended: bool, told: bool, haves: list[str], minutes: int
+) -> None:
+    one = standing(state, is_cancelled=cancelled, is_suspension_wanted=suspended, is_told=told)
+    then = next_state(one, haves, START + timedelta(minutes=minutes))
     assert then == state or then in TRANSITIONS[state]
 
 
