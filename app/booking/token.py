@@ -87,19 +87,18 @@ def holder(
     """
     window = timedelta(seconds=settings.web.login_window_s)
     with database.reading() as session:
-        found = tokens.by_digest(session, digest(secret), now)
-        failures = accounts.failures_since(session, NOBODY, address, now - window) if found is None else 0
-    if found is None:
+        row = tokens.by_digest(session, digest(secret), now)
+        failures = accounts.failures_since(session, NOBODY, address, now - window) if row is None else 0
+    if row is None:
         if failures >= settings.web.login_tries:
             raise Throttled({"Authorization": f"Too many wrong tokens. Wait {window.seconds} seconds."})
         with database.writing() as session:
             accounts.record_failure(session, NOBODY, address, now, window)
         return None
-    account, token_id, last_used_at = found
-    if last_used_at is None or last_used_at <= now - USE_NOTED_EVERY:
+    if row.last_used_at is None or row.last_used_at <= now - USE_NOTED_EVERY:
         with database.writing() as session:
-            session.get_one(ApiToken, token_id).last_used_at = now
-    return account
+            session.get_one(ApiToken, row.id).last_used_at = now
+    return row.account
 
 
 def digest(secret: str) -> str:

@@ -56,7 +56,8 @@ def _begin() -> None:
 
 
 def _finish(response: Response) -> Response:
-    response.headers.extend(FIXED)
+    for name, value in FIXED.items():
+        response.headers.setdefault(name, value)
     response.headers["X-Request-ID"] = request_id()
     if request.endpoint != "static":
         response.headers.setdefault("Cache-Control", "no-store")
