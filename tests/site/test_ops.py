@@ -372,6 +372,7 @@ def domain(memory_mib: int = 256) -> dict[str, Any]:
         name="lh7-node1",
         uuid=uuid,
         virt_type="qemu",
+        devices="virtio",
         vcpus=1,
         memory_mib=memory_mib,
         disks=[{"target": TARGET, "portal": ADDRESS, "user": "lh7-node1-root", "serial": "root"}],
