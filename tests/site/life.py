@@ -284,7 +284,7 @@ def sweep(lab: Lab) -> None:
     """Take whatever a failed test left off the hosts, by hand: the next test starts from nothing."""
     guests = (
         "pkill -9 -f '[h]elper[.]pyz'; for d in $(virsh -q list --all --name | grep ^lh); do"
-        " virsh -q destroy $d; virsh -q undefine $d; done;"
+        " virsh -q destroy $d; virsh -q undefine --managed-save $d; done;"
         " for s in $(virsh -q secret-list | awk '{print $1}'); do virsh -q secret-undefine $s; done;"
         " for l in $(ip -o link | sed -n 's/^[0-9]*: \\(lh[0-9]*-[^:@]*\\)[:@].*/\\1/p'); do ip link del $l; done"
     )

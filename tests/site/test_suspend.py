@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import update
@@ -26,7 +27,7 @@ ASLEEP_S = 15
 
 def test_a_suspended_cluster_lends_its_room_and_goes_on_where_it_was(new_life: NewLife) -> None:
     life = new_life(booking={"gap_s": 0})
-    booked = life.book()
+    booked = life.book(end=datetime.now(UTC) + timedelta(hours=2))  # longer than the other one
     with life.passes():
         life.wait(booked, "ready", READY_WITHIN_S)
         let_nothing_else_fit(life, booked)
