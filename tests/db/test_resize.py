@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,24 +23,14 @@ from app.db.reservation import Node, Reservation
 from app.db.resource import Need, Resource
 from app.domain.errors import Conflict, InvalidRequest, NoRoom, NotAllowed, NotFound
 from app.domain.roll import Seats
-from app.settings import Booking, Image, Network, Settings
+from app.settings import Booking, Settings
 from tests.factories import NOW, book, group, grouped, make_account, make_site, wish
 from workers.engine.advance import advance
 from workers.engine.blueprint import Blueprint
 
 HOUR = timedelta(hours=1)
-ROLLS = str(Path(__file__).parents[1] / "data" / "rolls-tiny")
 LENIENT = Settings(booking=Booking(owner_extends=True))
 More = Callable[..., None]
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    key = tmp_path / "site.key"
-    key.write_bytes(bytes(32))
-    key.chmod(0o600)
-    network = Network(dns=("198.18.9.1",))
-    return Settings(rolls_dir=ROLLS, image=Image(suite="tiny"), network=network, site_key_file=str(key))
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 import pytest
 import time_machine
@@ -28,24 +27,14 @@ from app.db.site import Host
 from app.domain.errors import Conflict, LeaseholdError, NoRoom, NotAllowed, NotFound
 from app.domain.refusal import InTheWay
 from app.domain.slot import Slot
-from app.settings import Image, Network, Settings
+from app.settings import Settings
 from tests.factories import NOW, book, make_account, make_site
 from workers.engine.advance import advance
 from workers.engine.blueprint import Blueprint
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
-ROLLS = str(Path(__file__).parents[1] / "data" / "rolls-tiny")
 MACHINES = ("frontend", "node1", "node2")
 Act = Callable[..., None]
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    key = tmp_path / "site.key"
-    key.write_bytes(bytes(32))
-    key.chmod(0o600)
-    network = Network(dns=("198.18.9.1",))
-    return Settings(rolls_dir=ROLLS, image=Image(suite="tiny"), network=network, site_key_file=str(key))
 
 
 @pytest.fixture
