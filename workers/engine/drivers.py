@@ -51,13 +51,12 @@ def _pool(settings: Settings, facts: Facts) -> list[str]:
 
 
 def _group(settings: Settings, facts: Facts) -> list[str]:
-    group, name = (
-        facts.get("group") or {"error": "the host has not told of its volume group"},
-        settings.storage.volume_group,
-    )
+    group = facts.get("group") or {"error": "the host has not told of its volume group"}
     if group.get("error"):
         return [str(group["error"])]
-    return [] if group.get("free_mib") else [f"volume group {name} has no free extents: extend it (vgextend)"]
+    if group.get("free_mib"):
+        return []
+    return [f"volume group {settings.storage.volume_group} has no free extents: extend it (vgextend)"]
 
 
 def initiator(settings: Settings, facts: Facts) -> list[str]:
