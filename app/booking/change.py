@@ -78,7 +78,7 @@ def set_end(
                 raise NoRoom([reason], in_the_way=latest.in_the_way)
         before, row.end_at = row.end_at, end
         row.hold_until = min(row.hold_until, end)
-        ledger.set_end(session, row.id, row.start_at, end + room.gap(settings))
+        ledger.set_end(session, row.id, end + room.gap(settings))
         word = "extended" if end > before else "shortened"
         message = f"{account.name} {word} it to {end:%Y-%m-%d %H:%M} UTC."
         version.change(session, account.name, row, word, message, {"end": (before, end)}, now)

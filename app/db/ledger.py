@@ -51,6 +51,13 @@ SPANS = tuple(timedelta(hours=hours) for hours in (1, 4, 24, 7 * 24, 31 * 24, 12
 MOST_NAMED = 400
 # Counted for the accounts, and never short.
 NODE = "node"
+# What of a host is free again when this pass has taken down all that the cluster has there.
+TAKEN_DOWN_BY = {
+    "vcpu": "machine",
+    "memory_mib": "machine",
+    "bandwidth_mbit": "machine",
+    "disk_mib": "storage",
+}
 HELD = text("released_at IS NULL")
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -366,19 +373,34 @@ def held_by(session: Session, reservation_id: int) -> list[Taken]:
         Taken(
             SITE if one.host_id is None else one.host_id, one.resource, one.amount, one.start_at, one.end_at
         )
-        for one in of_reservation(session, reservation_id)
-        if one.released_at is None
+        for one in _held(session, reservation_id)
     ]
 
 
-def set_end(session: Session, reservation_id: int, start: datetime, end: datetime) -> None:
-    """Let what the reservation, which begins at `start`, still holds be held until `end`."""
+def set_end(session: Session, reservation_id: int, end: datetime) -> None:
+    """Let what the reservation still holds be held until `end`."""
+    for one in _held(session, reservation_id):
+        one.end_at, one.span = end, span_of(one.start_at, end)
+
+
+def set_start(session: Session, reservation_id: int, start: datetime) -> None:
+    """Let what the reservation holds be held from `start` on."""
+    for one in _held(session, reservation_id):
+        one.start_at, one.span = start, span_of(start, one.end_at)
+
+
+def _held(session: Session, reservation_id: int) -> list[Allocation]:
+    return [one for one in of_reservation(session, reservation_id) if one.released_at is None]
+
+
+def last_ends(session: Session, until: datetime, without: int) -> dict[tuple[int | str, str], datetime]:
+    """What is held and ends by `until`, or is overdue, but for the reservation `without`: its latest end, by (host id
+    or SITE, resource)."""
     a = Allocation
-    session.execute(
-        update(a)
-        .where(a.reservation_id == reservation_id, a.released_at.is_(None), a.offer_id.is_(None))
-        .values(end_at=end, span=span_of(start, end))
-    )
+    ending = (a.released_at.is_(None), a.end_at <= until, a.reservation_id != without)
+    query = select(a.host_id, a.resource, func.max(a.end_at, type_=Utc)).where(*ending)
+    found = session.execute(query.group_by(a.host_id, a.resource))
+    return {(SITE if host is None else host, resource): end for host, resource, end in found}
 
 
 def release(session: Session, reservation_id: int, now: datetime) -> None:
@@ -389,6 +411,17 @@ def release(session: Session, reservation_id: int, now: datetime) -> None:
         .where(Allocation.reservation_id == reservation_id, Allocation.released_at.is_(None))
         .values(released_at=now)
     )
+
+
+def release_gone(
+    session: Session, reservation_id: int, stands: Collection[tuple[int, str]], now: datetime
+) -> None:
+    """Give back what the reservation, which is taken down, has left: what it took of each host, where `stands` has
+    not (host id, name of the pass) of the one that would take it down."""
+    for one in _held(session, reservation_id):
+        pass_name = TAKEN_DOWN_BY.get(one.resource)
+        if one.host_id is not None and pass_name and (one.host_id, pass_name) not in stands:
+            one.released_at = now
 
 
 def drop_offer(session: Session, reservation_id: int) -> None:

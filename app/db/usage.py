@@ -91,9 +91,11 @@ def _span(since: datetime, until: datetime) -> tuple[ColumnElement[datetime], Co
     """From when to when an allocation was used within [since, until)."""
     r, a = Reservation, Allocation
     first, last = literal(since, Utc), literal(until, Utc)
-    # The gap kept free after the slot is nobody's use; nor is what taking down takes beyond it.
+    # What building takes before the slot is nobody's use; nor is the gap kept free after it, nor what taking down takes
+    # beyond it.
+    begun = case((a.start_at < r.start_at, r.start_at), else_=a.start_at)
     over = case((a.released_at < r.end_at, a.released_at), else_=r.end_at)
-    return case((a.start_at > first, a.start_at), else_=first), case((over < last, over), else_=last)
+    return case((begun > first, begun), else_=first), case((over < last, over), else_=last)
 
 
 def _hours(session: Session, since: datetime, until: datetime) -> Sequence[ColumnElement[Any]]:

@@ -13,7 +13,8 @@ import pytest
 import time_machine
 from sqlalchemy import select, update
 
-from app.booking import decide
+from app.booking import change, decide
+from app.booking.accounting import report
 from app.db import ledger, resource, site
 from app.db.base import Database
 from app.db.event import Event
@@ -21,6 +22,7 @@ from app.db.look import Look
 from app.db.reservation import Reservation
 from app.db.resource import Resource
 from app.db.site import Host
+from app.domain.errors import NoRoom
 from app.domain.slot import Slot
 from app.settings import Network, Settings
 from tests.factories import NOW, book, make_account, make_resource, make_site
@@ -202,6 +204,92 @@ def test_with_no_number_free_it_waits_and_says_so(database: Database, booked: in
     with database.reading() as session:
         row = session.get_one(Reservation, booked)
         assert (row.state, row.why) == ("approved", "Waits for a free network ID.")
+
+
+def neighbours(database: Database, booked: int) -> int:
+    """Another cluster in the hour after the booked one; each takes all of both compute hosts. Returns its id."""
+    provider = make_account(database, "dora", "cluster_provider")
+    with database.writing() as session:
+        owner = session.get_one(Reservation, booked).owner
+    decide.cancel(database, owner, booked, now=NOW)
+    go(database)
+    first, second = (
+        book(database, owner, name=name, vcpus=8, start=NOW + hours * HOUR, end=NOW + (hours + 1) * HOUR)
+        for hours, name in enumerate(("first", "second"), start=1)
+    )
+    for number in (first, second):
+        decide.approve(database, Settings(), provider, number, 1, now=NOW)
+    with time_machine.travel(NOW + HOUR, tick=False):
+        go(database)
+        with database.writing() as session:
+            session.execute(update(Resource).values(have="present", present_at=NOW))
+        go(database)
+    assert (state(database, first), state(database, second)) == ("ready", "approved")
+    return second
+
+
+def why(database: Database, reservation_id: int) -> str | None:
+    with database.reading() as session:
+        return session.get_one(Reservation, reservation_id).why
+
+
+def test_before_its_slot_a_cluster_is_built_only_beside_what_is_there_until_then(
+    database: Database, booked: int
+) -> None:
+    second = neighbours(database, booked)
+    with time_machine.travel(NOW + 2 * HOUR - timedelta(minutes=5), tick=False):
+        go(database)
+        assert state(database, second) == "approved"
+        assert why(database, second) == (
+            "Waits for room on c1, c2: other clusters are there until 2026-11-20 14:00 UTC."
+        )
+        with database.reading() as session:
+            assert resource.of_reservation(session, second) == []
+            assert site.assignments(session, second) == {}
+    with time_machine.travel(NOW + 2 * HOUR, tick=False):
+        go(database)
+        assert state(database, second) == "approved"
+        told = "another cluster is past its end and not gone from there yet"
+        assert why(database, second) == f"Waits for room on c1: {told}.", "on c2 it had nothing"
+        with database.writing() as session:
+            machines = update(Resource).where(Resource.pass_name == "machine")
+            session.execute(machines.values(have="absent"))
+    with time_machine.travel(NOW + 2 * HOUR + AGAIN, tick=False):
+        go(database)
+        assert state(database, second) == "building", (
+            "what the first still has there is nothing that this one needs"
+        )
+        assert why(database, second) is None
+
+
+def test_what_is_built_before_its_slot_holds_its_place_from_then_on_and_pays_from_its_start(
+    database: Database, booked: int
+) -> None:
+    second = neighbours(database, booked)
+    early = NOW + 2 * HOUR - timedelta(minutes=5)
+    with database.writing() as session:
+        first = session.scalars(select(Reservation).where(Reservation.name == "first")).one()
+        owner = first.owner
+    decide.cancel(database, owner, first.id, now=NOW + HOUR)
+    with time_machine.travel(early, tick=False):
+        go(database)
+        with database.writing() as session:
+            session.execute(update(Resource).values(have="absent"))
+    early += AGAIN
+    with time_machine.travel(early, tick=False):
+        go(database)
+        assert state(database, second) == "building"
+        with pytest.raises(NoRoom):
+            book(database, owner, name="third", end=NOW + 2 * HOUR, now=early)
+        with database.reading() as session:
+            assert {one.start for one in ledger.held_by(session, second)} == {early}
+    until = NOW + 3 * HOUR
+    made = report(database, Settings(), owner, NOW, until, "reservation")
+    assert {row["name"]: row["node_hours"] for row in made.rows()}["second"] == 2.0
+    change.set_end(database, Settings(), owner, second, 3, NOW + 2.5 * HOUR, now=early)
+    with database.reading() as session:
+        held = ledger.taken(session, Slot(early, early + timedelta(minutes=1)), early)
+        assert {one.end for one in held} == {NOW + 2.5 * HOUR}
 
 
 def test_a_number_that_something_else_has_is_left_out(database: Database, booked: int) -> None:

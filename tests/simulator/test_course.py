@@ -123,6 +123,8 @@ def assert_no_host_ever_stood_too_full(database: Database) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_week_of_a_hundred_bookings(database: Database, settings: Settings) -> None:
+    # With no gap a cluster whose host is full until its slot begins is late by what building takes.
+    settings = replace(settings, booking=replace(settings.booking, gap_s=600))
     fill(database, 6)
     chance = random.Random(7)
     starts = [NOW + timedelta(minutes=chance.randrange(60, 7 * 24 * 60)) for _ in range(100)]
@@ -144,6 +146,22 @@ def test_a_week_of_a_hundred_bookings(database: Database, settings: Settings) ->
     assert max(fate.late_s for fate in outcome.fates if fate.late_s is not None) <= 0
     assert {peak.resource: peak for peak in outcome.peaks if peak.most > peak.have} == {}
     assert outcome.left == []
+    assert_no_host_ever_stood_too_full(database)
+
+
+def test_on_a_full_host_the_next_is_built_when_the_last_is_gone_or_in_time_where_a_gap_is_kept(
+    database: Database, settings: Settings
+) -> None:
+    fill(database, 1)
+    whole = {"node_count": 2, "vcpus": 4}
+    starts = [NOW + HOUR, NOW + 2 * HOUR, NOW + 3.5 * HOUR]
+    asked = [wish(f"vc{number}", start, HOUR, **whole) for number, start in enumerate(starts)]
+    outcome = Week(database, settings).run(asked, NOW + DAY)
+    assert [fate.state for fate in outcome.fates] == ["ended"] * 3
+    first, neighbour, after_a_gap = (fate.late_s or 0 for fate in outcome.fates)
+    assert first <= 0
+    assert after_a_gap <= 0
+    assert 0 < neighbour < settings.booking.lead_s
     assert_no_host_ever_stood_too_full(database)
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from app.booking import suspend
+from app.booking.begin import waits_for
 from app.booking.replace import move_off
 from app.db import event, ledger, resource, site, trouble
 from app.db.away import is_away
@@ -120,15 +121,18 @@ def _advance_one(
         if row.state in UP and not standing.is_over(now):
             _catch_up(session, settings, lay_out, row, now)
             standing = replace(standing, is_told=_follow_suspension(session, row, now))
-        haves = [r.have for r in resource.of_reservation(session, row.id)]
-        state = next_state(standing, haves, now)
+        rows = resource.of_reservation(session, row.id)
+        state = next_state(standing, [r.have for r in rows], now)
         if state == row.state:
+            if state == "ending":
+                stands = {(r.host_id, r.pass_name) for r in rows if r.have != "absent"}
+                ledger.release_gone(session, row.id, stands, now)
             return False
         if state == "building" and any(host.lost_at for host in trouble.hosts_out(session, row.id).values()):
             # It keeps its slot and its place; `why` says what it waits for.
             row.retry_at = now + AGAIN
             return False
-        if state == "building" and not _build(session, settings, lay_out, row):
+        if state == "building" and not _build(session, settings, lay_out, row, now):
             row.retry_at = now + AGAIN
             return False
         _enter(session, settings, row, state, now)
@@ -185,11 +189,17 @@ def _enter(session: Session, settings: Settings, row: Reservation, state: str, n
     )
 
 
-def _build(session: Session, settings: Settings, lay_out: LayOut, row: Reservation) -> bool:
-    """Lay the cluster out and write its resource rows; False, with `why`, when a number is missing."""
+def _build(session: Session, settings: Settings, lay_out: LayOut, row: Reservation, now: datetime) -> bool:
+    """Lay the cluster out and write its resource rows; False, with `why`, when there is no room yet or a number is
+    missing."""
+    row.why = waits_for(session, settings, row, now)
+    if row.why is not None:
+        return False
     laid = _lay_out(session, settings, lay_out, row)
     if laid is None:
         return False
+    # From now on it is there: nobody else may be given the time until its slot.
+    ledger.set_start(session, row.id, min(now, row.start_at))
     row.host_public_key = laid.host_public_key
     write_rows(session, laid.rows, row.id)
     return True
