@@ -81,16 +81,16 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp")))
         server = stack.enter_context(postgresql.server())
         for kind in ("SQLite", "PostgreSQL"):
-            with _web(kind, folder, server) as web:
-                results += _one_by_one(web, kind, peer)
-                results += _lists(web, kind, peer)
+            with _webs(kind, folder, server) as webs:
+                results += _one_by_one(webs[0], kind, peer)
+                results += _lists(webs[0], kind, peer)
                 if peer_wanted and kind == "PostgreSQL":
                     with oar.running(server, HOSTS) as other:
-                        results += _beside_oar(web, other)
-                results += _at_once(web, kind)
+                        results += _beside_oar(webs[0], other)
+                results += _at_once(webs[:1], kind) + _at_once(webs, kind)
     caveats = [
         "scontrol is a process a reservation, with no nodes but in the controller's memory; `ping` is its floor",
-        "ours are 8 nodes and a frontend, durable; one process of waitress serves all clients",
+        "ours are 8 nodes and a frontend, durable; one process of waitress serves all clients, where no more are named",
         "the eight clients are processes on the same two cores",
         "OAR answers when its scheduler has run, every 10 s or so: its figure is that period; its data are in the same"
         " PostgreSQL",
@@ -110,8 +110,8 @@ def _slurm() -> Iterator[slurm.Slurm]:
 
 
 @contextmanager
-def _web(kind: str, folder: Path, server: str) -> Iterator[Web]:
-    """A site of HOSTS hosts with EXISTING reservations under waitress."""
+def _webs(kind: str, folder: Path, server: str) -> Iterator[list[Web]]:
+    """Two processes of waitress over one site of HOSTS hosts with EXISTING reservations."""
     if kind == "SQLite":
         url = f"sqlite:///{folder}/site.sqlite"
     else:
@@ -130,8 +130,9 @@ def _web(kind: str, folder: Path, server: str) -> Iterator[Web]:
     (folder / "secret.key").write_text("bench" * 10)
     config = folder / "leasehold.toml"
     config.write_text(SETTINGS.format(url=url, folder=folder))
-    with site.serving(os.environ | {"LEASEHOLD_CONFIG": str(config)}, folder / "web.log") as (address, pid):
-        yield Web(int(address.rpartition(":")[2]), pid, secret)
+    environment, log = os.environ | {"LEASEHOLD_CONFIG": str(config)}, folder / "web.log"
+    with site.serving(environment, log) as one, site.serving(environment, log) as other:
+        yield [Web(int(address.rpartition(":")[2]), pid, secret) for address, pid in (one, other)]
 
 
 def _one_by_one(web: Web, kind: str, peer: slurm.Slurm | None) -> list[measure.Result]:
@@ -198,22 +199,25 @@ def _beside_oar(web: Web, peer: oar.Oar) -> list[measure.Result]:
     ]
 
 
-def _at_once(web: Web, kind: str) -> list[measure.Result]:
-    """Eight clients, each the next reservation as soon as the last is answered."""
-    before = web.cpu()
-    parts = [_wishes(f"c{number}-{kind.lower()}", AT_ONCE) for number in range(CLIENTS)]
+def _at_once(webs: Sequence[Web], kind: str) -> list[measure.Result]:
+    """Eight clients, spread over the processes, each the next reservation as soon as the last is answered."""
+    before = sum(web.cpu() for web in webs)
+    parts = [_wishes(f"c{number}-{len(webs)}-{kind.lower()}", AT_ONCE) for number in range(CLIENTS)]
     with ProcessPoolExecutor(CLIENTS) as pool:
         begun = time.perf_counter()
-        answers = list(pool.map(_client, [web] * CLIENTS, parts))
+        answers = list(pool.map(_client, list(webs) * (CLIENTS // len(webs)), parts))
         wall = time.perf_counter() - begun
     times = [time for part in answers for time in part]
     p99 = statistics.quantiles(times, n=100)[98]
-    who = f"{CLIENTS} clients booking over HTTP, {kind}"
+    who = f"{CLIENTS} clients booking over HTTP, {kind}" + (
+        f", {len(webs)} web processes" if webs[1:] else ""
+    )
+    cpu = sum(web.cpu() for web in webs) - before
     return [
         measure.compare(f"{who}, rate", [len(times) / wall], unit="/s"),
         measure.compare(f"{who}, median", times),
         measure.compare(f"{who}, p99", [p99]),
-        measure.compare(f"{who}, server's CPU each", [(web.cpu() - before) / len(times)]),
+        measure.compare(f"{who}, server's CPU each", [cpu / len(times)]),
     ]
 
 

@@ -190,21 +190,26 @@ def find(
     """As much of the shape as fits throughout the occupied `slot`, its least at the least, and where; or NoRoom.
 
     Only some hosts are looked at first, from a point in their ring that `name` decides, so that clusters spread over
-    the site; all of them before the answer is less than the whole, or when few hosts are asked for. `beside` counts
-    as taken, too.
+    the site, and first as if all that overlaps the slot were there at once; all of them before the answer is less
+    than the whole, or when few hosts are asked for. `beside` counts as taken, too.
     """
     wanted = groups(shape, settings)
-    look: Counter[str] = Counter()
-    for group in wanted:
-        look[group.role] += 4 * len(group.members)
-    roster = site.roster(session)
-    some = _some(roster, {role: max(FIRST_LOOK, number) for role, number in look.items()}, name)
-    if len(some) < len({host_id for host_id, _ in roster}) and all(g.policy != "pack" for g in wanted):
-        try:
-            return shape, _stock(session, settings, slot, now, roster, some, beside=beside).fit(wanted, slot)
-        except NoRoom:
-            pass
-    return grant(_stock(session, settings, slot, now, roster, None, beside=beside), settings, shape, slot)
+    if all(group.policy != "pack" for group in wanted):
+        look: Counter[str] = Counter()
+        for group in wanted:
+            look[group.role] += 4 * len(group.members)
+        look_at = {role: max(FIRST_LOOK, number) for role, number in look.items()}
+        rows = site.some_in_service(session, look_at, zlib.crc32(name.encode()), slot)
+        some, have = _hosts(settings, rows)
+        holders: list[int | str] = [SITE, *(host.id for host in some)]
+        for read_taken in (ledger.sums, ledger.taken):
+            taken = read_taken(session, slot, now, holders)
+            try:
+                return shape, Stock(some, have, [*taken, *beside]).fit(wanted, slot)
+            except NoRoom:
+                continue
+    stock = read(session, settings, slot, now)
+    return grant(Stock(stock.candidates, stock.have, [*stock.taken, *beside]), settings, shape, slot)
 
 
 def grant(stock: Stock, settings: Settings, shape: Shape, slot: Slot) -> tuple[Shape, Placement]:
@@ -231,40 +236,23 @@ def read(
     session: Session, settings: Settings, slot: Slot, now: datetime, without: int | None = None
 ) -> Stock:
     """What the site has, and what is taken of it in the occupied `slot`, but for the reservation `without`."""
-    return _stock(session, settings, slot, now, site.roster(session), None, without)
-
-
-def _stock(
-    session: Session,
-    settings: Settings,
-    slot: Slot,
-    now: datetime,
-    roster: Sequence[tuple[int, str]],
-    only: Collection[int] | None,
-    without: int | None = None,
-    beside: Sequence[Taken] = (),
-) -> Stock:
-    candidates, have = _hosts(session, settings, roster, only)
-    taken = ledger.taken(session, slot, now, only, without)
-    if only is not None:
-        taken += ledger.taken_of_pools(session, slot, now)
-    return Stock(candidates, have, [*taken, *beside, *_maintenance(session, slot, have)])
+    candidates, have = _hosts(settings, site.in_service(session))
+    taken = ledger.taken(session, slot, now, None, without)
+    return Stock(candidates, have, [*taken, *_maintenance(session, slot, have)])
 
 
 def _hosts(
-    session: Session, settings: Settings, roster: Sequence[tuple[int, str]], only: Collection[int] | None
+    settings: Settings, rows: Sequence[Row[*tuple[Any, ...]]]
 ) -> tuple[list[Candidate], dict[tuple[int | str, str], int]]:
-    """The hosts of the roster, or `only` these of them, with their roles; and what they and the site have."""
-    roles: dict[int, set[str]] = {}
-    for host_id, role in roster:
-        if only is None or host_id in only:
-            roles.setdefault(host_id, set()).add(role)
-    rows = site.capacities(session, roles)
-    have = totals(settings, rows)
-    return [
-        Candidate(row.id, row.name, frozenset(roles[row.id]), _tags(row.tags, row.capabilities))
-        for row in rows
-    ], have
+    """The hosts in these rows of `site.in_service`, with their roles; and what they and the site have."""
+    roles: dict[tuple[int, str, str, str], list[str]] = {}
+    for number, name, *_, tags, capabilities, role in rows:
+        roles.setdefault((number, name, tags, capabilities), []).append(role)
+    candidates = [
+        Candidate(number, name, frozenset(mine), _tags(tags, capabilities))
+        for (number, name, tags, capabilities), mine in roles.items()
+    ]
+    return candidates, totals(settings, rows)
 
 
 @lru_cache(maxsize=256)
@@ -291,7 +279,7 @@ class Ledger:
 
     def pools(self, slot: Slot) -> dict[tuple[int | str, str], int]:
         """As much of the site's pools as if all that overlaps `slot` were there at once."""
-        sums = ledger.taken_of_pools(self.session, slot, self.now)
+        sums = ledger.sums(self.session, slot, self.now, [SITE])
         return {(one.holder, one.resource): one.amount for one in sums}
 
     def taken(self, slot: Slot, holders: Collection[int | str]) -> list[Taken]:
@@ -301,39 +289,25 @@ class Ledger:
 
 def open_ledger(session: Session, settings: Settings, slot: Slot, now: datetime) -> tuple[Stock, Ledger]:
     """What the site has, with nothing taken of it, and what says what is, for searches within `slot`."""
-    candidates, have = _hosts(session, settings, site.roster(session), None)
+    candidates, have = _hosts(settings, site.in_service(session))
     return Stock(candidates, have, ()), Ledger(session, now, _maintenance(session, slot, have))
 
 
 def capacity(session: Session, settings: Settings) -> dict[tuple[int | str, str], int]:
     """All that the site lends, by (host id or SITE, resource)."""
-    ids = {host_id for host_id, _ in site.roster(session)}
-    return totals(settings, site.capacities(session, ids))
+    return totals(settings, site.in_service(session))
 
 
 def totals(settings: Settings, hosts: Sequence[Row[*tuple[Any, ...]]]) -> dict[tuple[int | str, str], int]:
     """What these hosts, as `site.capacities` has them, and the site lend, by (host id or SITE, resource)."""
     have = _pools(settings)
     ratios = settings.booking
-    for row in hosts:
-        have[row.id, "vcpu"] = int(row.vcpus * ratios.vcpu_ratio)
-        have[row.id, "memory_mib"] = int(row.memory_mib * ratios.memory_ratio)
-        have[row.id, "disk_mib"] = row.disk_mib
-        have[row.id, "bandwidth_mbit"] = NOT_COUNTED if row.bandwidth_mbit is None else row.bandwidth_mbit
+    for number, _name, vcpus, memory_mib, disk_mib, bandwidth_mbit, *_ in hosts:
+        have[number, "vcpu"] = int(vcpus * ratios.vcpu_ratio)
+        have[number, "memory_mib"] = int(memory_mib * ratios.memory_ratio)
+        have[number, "disk_mib"] = disk_mib
+        have[number, "bandwidth_mbit"] = NOT_COUNTED if bandwidth_mbit is None else bandwidth_mbit
     return have
-
-
-def _some(roster: Sequence[tuple[int, str]], look: Mapping[str, int], name: str) -> set[int]:
-    """So many hosts of each role in `look`, in a ring from a point on that `name` decides."""
-    point = zlib.crc32(name.encode())
-    of_role: dict[str, list[int]] = {}
-    for host_id, role in roster:
-        of_role.setdefault(role, []).append(host_id)
-    some: set[int] = set()
-    for role, ids in of_role.items():
-        first = point % len(ids)
-        some.update((ids[first:] + ids[:first])[: look.get(role, 0)])
-    return some
 
 
 def _pools(settings: Settings) -> dict[tuple[int | str, str], int]:

@@ -87,18 +87,19 @@ def holder(
     """
     window = timedelta(seconds=settings.web.login_window_s)
     with database.reading() as session:
-        row = tokens.by_digest(session, digest(secret), now)
-        failures = accounts.failures_since(session, NOBODY, address, now - window) if row is None else 0
-    if row is None:
+        found = tokens.by_digest(session, digest(secret), now)
+        failures = accounts.failures_since(session, NOBODY, address, now - window) if found is None else 0
+    if found is None:
         if failures >= settings.web.login_tries:
             raise Throttled({"Authorization": f"Too many wrong tokens. Wait {window.seconds} seconds."})
         with database.writing() as session:
             accounts.record_failure(session, NOBODY, address, now, window)
         return None
-    if row.last_used_at is None or row.last_used_at <= now - USE_NOTED_EVERY:
+    account, token_id, last_used_at = found
+    if last_used_at is None or last_used_at <= now - USE_NOTED_EVERY:
         with database.writing() as session:
-            session.get_one(ApiToken, row.id).last_used_at = now
-    return row.account
+            session.get_one(ApiToken, token_id).last_used_at = now
+    return account
 
 
 def digest(secret: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from sqlalchemy import (
     ARRAY,
+    JSON,
     CheckConstraint,
     ColumnElement,
     CompoundSelect,
@@ -47,7 +48,7 @@ OVERDUE = timedelta(hours=1)
 # Classes of length. Whatever overlaps a slot and is at most SPANS[n] long began at most SPANS[n] before the slot, so
 # that one index range for each class finds it, and neither the past nor the far future is read.
 SPANS = tuple(timedelta(hours=hours) for hours in (1, 4, 24, 7 * 24, 31 * 24, 124 * 24, 400 * 24))
-# Beyond so many hosts all are read: naming them costs more, and SQLite takes no more than 32,766 values.
+# Beyond so many hosts all are read: naming them costs more.
 MOST_NAMED = 400
 # Counted for the accounts, and never short.
 NODE = "node"
@@ -127,13 +128,19 @@ def taken(
     ]
 
 
-def taken_of_pools(session: Session, slot: Slot, now: datetime) -> list[Taken]:
-    """As much of the pools as if all that overlaps `slot` were there at once: quickly read, and never too little."""
+def sums(session: Session, slot: Slot, now: datetime, holders: Collection[int | str]) -> list[Taken]:
+    """As much of these hosts and, with SITE, of the pools as if all that overlaps `slot` were there at once: quickly
+    read, and never too little."""
+    asked, values, queries = set(holders), _parameters(slot, now), QUERIES[_dialect(session)]
+    hosts = asked - {SITE}
+    if len(hosts) > MOST_NAMED:
+        found = rows(session, queries.sums_of_all, values)
+    else:
+        found = rows(session, queries.sums, values | {"hosts": list(hosts)})
     return [
-        Taken(SITE, resource, int(amount), slot.start, slot.end)
-        for resource, amount in rows(
-            session, QUERIES[_dialect(session)].sums_of_pools, _parameters(slot, now)
-        )
+        Taken(holder, resource, int(amount), slot.start, slot.end)
+        for host, resource, amount in found
+        if (holder := SITE if host is None else host) in asked
     ]
 
 
@@ -211,13 +218,18 @@ COLUMNS = select(
 ).where(Allocation.released_at.is_(None))
 
 
-def overlapping(of: Callable[[Any], ColumnElement[bool]], dialect: str) -> CompoundSelect[*tuple[Any, ...]]:
-    """The query for what is taken; `of` says whose, from a host id (0: none's).
+def overlapping(dialect: str, *of: Callable[[Any], ColumnElement[bool]]) -> CompoundSelect[*tuple[Any, ...]]:
+    """The query for what is taken; each `of` says whose, from a host id (0: none's), and no two of them the same.
 
-    It has a part for what is overdue and one for whatever else overlaps the slot, which a range of an index finds for
-    each class. Parameters: start, end, overdue, and since_0, since_1, ...: the slot's start less the longest length of
-    each class.
+    For each it has a part for what is overdue and one for whatever else overlaps the slot, which a range of an index
+    finds for each class. Parameters: start, end, overdue, and since_0, since_1, ...: the slot's start less the longest
+    length of each class.
     """
+    return union_all(*[part for one in of for part in _parts(one, dialect)])
+
+
+def _parts(of: Callable[[Any], ColumnElement[bool]], dialect: str) -> tuple[Select[*tuple[Any, ...]], ...]:
+    """What is overdue, and whatever else overlaps the slot."""
     a = Allocation
     # The coalesce keeps the planner from reading all that a host holds, now and ever: what is overdue is little.
     # For an offer nothing stands on any host.
@@ -231,30 +243,44 @@ def overlapping(of: Callable[[Any], ColumnElement[bool]], dialect: str) -> Compo
         classes = enumerate(SINCE)
         ranges = [and_(a.span == literal_column(str(span)), a.start_at > since) for span, since in classes]
         there = there.where(or_(*ranges))
-    return union_all(COLUMNS.where(overdue, of(func.coalesce(a.host_id, 0))), there)
+    return COLUMNS.where(overdue, of(func.coalesce(a.host_id, 0))), there
 
 
 @dataclass(frozen=True)
 class Queries:
-    """What is taken, as one kind of database reads it best: of all, of the parameter `hosts`, and of the pools."""
+    """What is taken, as one kind of database reads it best: of all, of the parameter `hosts`, and of the pools; and the
+    sums of hosts and pools together."""
 
     of_all: CompoundSelect[*tuple[Any, ...]]
     of_hosts: CompoundSelect[*tuple[Any, ...]]
     of_pools: CompoundSelect[*tuple[Any, ...]]
-    sums_of_pools: Select[*tuple[Any, ...]]
+    sums: Select[*tuple[Any, ...]]
+    sums_of_all: Select[*tuple[Any, ...]]
 
 
 def _queries(dialect: str) -> Queries:
+    # All hosts as one value, and so the same statement for any number of them.
     def is_named(host: Any) -> ColumnElement[bool]:
         if dialect == "sqlite":
-            return cast(ColumnElement[bool], host.in_(bindparam("hosts", type_=Integer, expanding=True)))
-        # One value, and so the same statement for any number of them.
+            named = func.json_each(bindparam("hosts", type_=JSON)).table_valued("value")
+            return cast(ColumnElement[bool], host.in_(select(named.c.value)))
         return cast(ColumnElement[bool], host == any_(bindparam("hosts", type_=ARRAY(Integer))))
 
-    of_pools = overlapping(lambda host: host.is_(None) if host is Allocation.host_id else host == 0, dialect)
-    one = of_pools.subquery().c
-    sums = select(one.resource, func.sum(one.amount)).group_by(one.resource)
-    return Queries(overlapping(lambda _: true(), dialect), overlapping(is_named, dialect), of_pools, sums)
+    def is_pool(host: Any) -> ColumnElement[bool]:
+        return cast(ColumnElement[bool], host.is_(None) if host is Allocation.host_id else host == 0)
+
+    def is_any(_: Any) -> ColumnElement[bool]:
+        return true()
+
+    def read(*of: Callable[[Any], ColumnElement[bool]]) -> CompoundSelect[*tuple[Any, ...]]:
+        return overlapping(dialect, *of)
+
+    def summed(found: CompoundSelect[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+        one = found.subquery().c
+        return select(one.host_id, one.resource, func.sum(one.amount)).group_by(one.host_id, one.resource)
+
+    sums, sums_of_all = summed(read(is_named, is_pool)), summed(read(is_any))
+    return Queries(read(is_any), read(is_named), read(is_pool), sums, sums_of_all)
 
 
 # Made once: making them costs more than running them.
@@ -264,7 +290,7 @@ QUERIES = {dialect: _queries(dialect) for dialect in ("sqlite", "postgresql")}
 @cache
 def _sums_at(number: int, dialect: str) -> Select[*tuple[Any, ...]]:
     """The query for the sums of `resource` at each of so many moments within the slot: moment_0, moment_1, ..."""
-    one = overlapping(lambda _: Allocation.resource == bindparam("resource"), dialect).subquery().c
+    one = overlapping(dialect, lambda _: Allocation.resource == bindparam("resource")).subquery().c
     moments = [bindparam(f"moment_{index}", type_=Utc) for index in range(number)]
     sums = [func.sum(one.amount).filter(one.start_at <= moment, one.end_at > moment) for moment in moments]
     return select(one.host_id, *sums).group_by(one.host_id)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,14 +16,17 @@ from sqlalchemy import (
     Index,
     Integer,
     Row,
+    Select,
     String,
     UniqueConstraint,
+    and_,
     bindparam,
     cast,
     column,
     delete,
     func,
     select,
+    union_all,
 )
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.orm import Mapped, Session, mapped_column, raiseload, relationship
@@ -31,7 +34,9 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, raiseload, relationsh
 from app.db.base import Base, Utc, rows
 from app.domain.slot import Slot
 
-HOST_ROLES = ("gateway", "compute", "storage", "builder")
+# Hosts of these take a part of each cluster.
+PLACED_ROLES = ("gateway", "compute", "storage")
+HOST_ROLES = (*PLACED_ROLES, "builder")
 HOST_STATES = ("enabled", "drained")
 POOL_KINDS = ("network_id", "public_address")
 # What a request may ask of hosts by a tag that no person can give: the hosts themselves tell it.
@@ -142,34 +147,43 @@ class Assignment(Base):
 
 
 # Asked at every booking, and so made once: making a statement costs more than running it.
-ROSTER = (
-    select(HostRole.host_id, HostRole.role)
-    .join(Host, Host.id == HostRole.host_id)
-    .where(Host.state == "enabled", Host.lost_at.is_(None), HostRole.role != "builder")
-    .order_by(HostRole.host_id)
+CAPACITY = select(
+    Host.id,
+    Host.name,
+    Host.vcpus,
+    Host.memory_mib,
+    Host.disk_mib,
+    Host.bandwidth_mbit,
+    # As it is written: most hosts have the same.
+    cast(Host.tags, String).label("tags"),
+    cast(Host.capabilities, String).label("capabilities"),
 )
-CAPACITIES = (
-    select(
-        Host.id,
-        Host.name,
-        Host.vcpus,
-        Host.memory_mib,
-        Host.disk_mib,
-        Host.bandwidth_mbit,
-        # As it is written: most hosts have the same.
-        cast(Host.tags, String).label("tags"),
-        cast(Host.capabilities, String).label("capabilities"),
-    )
-    .where(Host.id.in_(bindparam("ids", type_=Integer, expanding=True)))
-    .order_by(Host.name)
+CAPACITIES = CAPACITY.where(Host.id.in_(bindparam("ids", type_=Integer, expanding=True))).order_by(Host.name)
+IN_SERVICE = (
+    CAPACITY.add_columns(HostRole.role)
+    .join(HostRole, HostRole.host_id == Host.id)
+    .where(Host.state == "enabled", Host.lost_at.is_(None), HostRole.role != "builder")
+)
+ALL_IN_SERVICE = IN_SERVICE.order_by(Host.name, HostRole.role)
+IN_SLOT = and_(
+    Maintenance.end_at > bindparam("start", type_=Utc), Maintenance.start_at < bindparam("end", type_=Utc)
 )
 MAINTENANCE = (
     select(Maintenance.host_id, Maintenance.start_at, Maintenance.end_at)
-    .where(
-        Maintenance.end_at > bindparam("start", type_=Utc), Maintenance.start_at < bindparam("end", type_=Utc)
-    )
+    .where(IN_SLOT)
     .order_by(Maintenance.id)
 )
+
+
+def _from_a_point(role: str) -> Select[*tuple[Any, ...]]:
+    """So many hosts of the role (the parameter by its name), in a ring from `point` on, without those in repair."""
+    point = bindparam("point", type_=BigInteger) % select(func.max(Host.id) + 1).scalar_subquery()
+    repair = select(Maintenance.id).where(Maintenance.host_id == Host.id, IN_SLOT).exists()
+    ring = IN_SERVICE.where(HostRole.role == role, ~repair).order_by(Host.id < point, Host.id)
+    return select(*ring.limit(bindparam(role, type_=Integer)).subquery().c)
+
+
+SOME_IN_SERVICE = union_all(*[_from_a_point(role) for role in PLACED_ROLES])
 
 
 def hosts(session: Session) -> Sequence[Host]:
@@ -193,9 +207,19 @@ def names_known(session: Session, names: Collection[str]) -> set[str]:
     return set(session.scalars(select(Host.name).where(Host.name.in_(names))))
 
 
-def roster(session: Session) -> Sequence[tuple[int, str]]:
-    """(host id, role) of every host that may take guests or volumes, by id."""
-    return [(host_id, name) for host_id, name in rows(session, ROSTER)]
+def in_service(session: Session) -> Sequence[Row[*tuple[Any, ...]]]:
+    """As `capacities`, and role, of every host that may take guests or volumes, by name; a host of several roles is
+    there once for each."""
+    return rows(session, ALL_IN_SERVICE)
+
+
+def some_in_service(
+    session: Session, numbers: Mapping[str, int], point: int, slot: Slot
+) -> Sequence[Row[*tuple[Any, ...]]]:
+    """As `in_service`, so many of each role, in a ring from a point on that the number `point` stands for; none that
+    is in repair at some moment of `slot`."""
+    look = {role: numbers.get(role, 0) for role in PLACED_ROLES}
+    return rows(session, SOME_IN_SERVICE, {**look, "point": point, "start": slot.start, "end": slot.end})
 
 
 def capacities(session: Session, ids: Collection[int]) -> Sequence[Row[*tuple[Any, ...]]]:

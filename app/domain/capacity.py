@@ -85,8 +85,11 @@ def beyond(wanted: Iterable[Taken], held: Iterable[Taken]) -> list[Taken]:
 
 def free(capacity: Mapping[Key, int], taken: Iterable[Taken], slot: Slot) -> dict[Key, int]:
     """What stays free throughout `slot`, for each (holder, resource) of `capacity`; never below zero."""
-    used = peaks(taken, slot)
-    return {key: max(0, amount - used.get(key, 0)) for key, amount in capacity.items()}
+    left = dict(capacity)
+    for key, used in peaks(taken, slot).items():
+        if key in left:
+            left[key] = max(0, left[key] - used)
+    return left
 
 
 def free_from(

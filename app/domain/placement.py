@@ -113,10 +113,8 @@ def able(group: Group, candidates: Iterable[Candidate]) -> list[Candidate]:
 
 def fits(holder: int | str, needs: Mapping[str, int], left: Free) -> int:
     """How many things that each take `needs` this host or pool has room for."""
-    return min(
-        (left.get((holder, resource), 0) // amount for resource, amount in needs.items() if amount),
-        default=0,
-    )
+    counts = [left.get((holder, resource), 0) // amount for resource, amount in needs.items() if amount]
+    return min(counts) if counts else 0
 
 
 def _barred(group: Group, host: Candidate) -> str | None:

@@ -56,8 +56,7 @@ def _begin() -> None:
 
 
 def _finish(response: Response) -> Response:
-    for name, value in FIXED.items():
-        response.headers.setdefault(name, value)
+    response.headers.extend(FIXED)
     response.headers["X-Request-ID"] = request_id()
     if request.endpoint != "static":
         response.headers.setdefault("Cache-Control", "no-store")

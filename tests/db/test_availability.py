@@ -14,7 +14,7 @@ from sqlalchemy import insert, select, update
 
 from app.booking import availability, project, room
 from app.booking.host import describe
-from app.db import ledger
+from app.db import ledger, site
 from app.db.base import Database
 from app.db.ledger import Allocation
 from app.db.reservation import Reservation
@@ -294,6 +294,50 @@ def test_what_a_host_can_do_is_asked_for_like_a_tag_and_only_the_host_s_own_word
     assert "old: it is not marked kvm." in reasons, "whatever is in its tags since before"
     with pytest.raises(InvalidRequest, match="hosts tell that themselves"):
         describe(database, "c1", tags=["gpu", "kvm"], bandwidth_mbit=None, by="otto", now=NOW)
+
+
+def test_what_is_there_one_after_the_other_is_not_counted_together(database: Database) -> None:
+    make_site(database)
+    account = make_account(database)
+    half: dict[str, Any] = {"node_count": 2, "memory_mib": 8_000}
+    for number in range(3):
+        start = NOW + number * HOUR
+        book(database, account, name=f"part{number}", start=start, end=start + HOUR, **half)
+    book(database, account, name="whole", end=NOW + 3 * HOUR, **half)
+    refused(database, account, name="more", end=NOW + 3 * HOUR, **half)
+
+
+def test_the_first_look_goes_round_the_ring_and_passes_over_hosts_in_repair(database: Database) -> None:
+    made = [make_host(database, f"c{number}", "compute").id for number in range(8)]
+    make_host(database, "both", "compute", "storage")
+    make_host(database, "drained", "compute", state="drained")
+    with database.writing() as session:
+        for number in (made[7], made[0]):
+            session.add(Maintenance(host_id=number, start_at=NOW, end_at=NOW + HOUR, why="disk"))
+    look = {"compute": 4, "storage": 8, "gateway": 8}
+
+    def found(point: int, start: int) -> list[tuple[str, str]]:
+        slot = Slot(NOW + start * HOUR, NOW + (start + 1) * HOUR)
+        with database.reading() as session:
+            return [(row.name, row.role) for row in site.some_in_service(session, look, point, slot)]
+
+    round_it = [
+        ("c6", "compute"),
+        ("both", "compute"),
+        ("c1", "compute"),
+        ("c2", "compute"),
+        ("both", "storage"),
+    ]
+    assert sorted(found(made[6], 0)) == sorted(round_it)
+    later = [
+        ("c6", "compute"),
+        ("c7", "compute"),
+        ("both", "compute"),
+        ("c0", "compute"),
+        ("both", "storage"),
+    ]
+    # A point beyond the last host is one within the ring.
+    assert sorted(found(made[6], 1)) == sorted(found(made[6] + 11, 1)) == sorted(later)
 
 
 def test_all_hosts_are_looked_at_before_the_answer_is_no(database: Database) -> None:

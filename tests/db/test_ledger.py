@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import CompoundSelect, Select, insert
 
 from app.db import ledger
 from app.db.base import Database
@@ -93,6 +93,11 @@ def test_only_those_holders_are_read_that_are_asked_for(
             for holders in asked:
                 found = ledger.taken(session, slot, NOW, holders)
                 assert Counter(found) == Counter(one for one in everything if one.holder in holders)
+                sums = Counter[tuple[int | str, str]]()
+                for one in found:
+                    sums[one.holder, one.resource] += one.amount
+                summed = ledger.sums(session, slot, NOW, holders)
+                assert {(one.holder, one.resource): one.amount for one in summed} == sums
 
 
 def test_the_highest_at_some_moments_is_the_highest_of_the_sums_at_each(database: Database) -> None:
@@ -136,7 +141,7 @@ def test_the_pools_are_the_sites(database: Database) -> None:
     make_site(database)
     book(database, make_account(database))
     with database.reading() as session:
-        found = ledger.taken_of_pools(session, Slot(NOW, NOW + OVERDUE), NOW)
+        found = ledger.sums(session, Slot(NOW, NOW + OVERDUE), NOW, [SITE])
     assert sorted((one.holder, one.resource, one.amount) for one in found) == [
         (SITE, "network_id", 1),
         (SITE, ledger.NODE, 2),
@@ -148,17 +153,20 @@ def test_a_short_slot_is_read_by_ranges_of_an_index(sqlite_url: str) -> None:
     database = Database(sqlite_url)
     queries = ledger.QUERIES["sqlite"]
     by_host = "ix_allocation_host_span (host_id=? AND span=? AND start_at>? AND start_at<?)"
-    for query, index in (
-        (queries.of_all, "ix_allocation_span (span=? AND start_at>? AND start_at<?)"),
-        (queries.of_hosts, by_host),
-        (queries.of_pools, by_host),
-    ):
-        values: dict[str, object] = dict.fromkeys(query.compile().params, NOW)
-        statement = query.params(values | ({"hosts": [1, 2]} if "hosts" in values else {}))
+    of_all = "ix_allocation_span (span=? AND start_at>? AND start_at<?)"
+    asked: list[tuple[Select[Any] | CompoundSelect[Any], list[str]]] = [
+        (queries.of_all, [of_all]),
+        (queries.of_hosts, [by_host]),
+        (queries.of_pools, [by_host]),
+        (queries.sums, [by_host, by_host]),
+        (queries.sums_of_all, [of_all]),
+    ]
+    for query, indexes in asked:
+        compiled = query.compile(database.engine)
+        values = tuple("[1, 2]" if name == "hosts" else str(NOW) for name in compiled.positiontup or ())
         with database.reading() as session:
-            told = str(statement.compile(database.engine, compile_kwargs={"literal_binds": True}))
-            plan = session.execute(text(f"EXPLAIN QUERY PLAN {told}"))
+            plan = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", values)
             lines = [row.detail for row in plan if "allocation" in row.detail]
         late = "ix_allocation_held (end_at<?)"
-        assert lines == [f"SEARCH allocation USING INDEX {one}" for one in (late, index)]
+        assert lines == [f"SEARCH allocation USING INDEX {one}" for index in indexes for one in (late, index)]
     database.close()

@@ -311,7 +311,7 @@ def test_an_offer_expires_with_the_hold_or_with_the_slot_it_offers(database: Dat
     with database.reading() as session:
         after = Slot(NOW + 2 * HOUR, NOW + 3 * HOUR)
         assert ledger.taken(session, after, NOW + 2 * HOUR) == []
-        assert ledger.taken_of_pools(session, after, NOW + 2 * HOUR) == []
+        assert ledger.sums(session, after, NOW + 2 * HOUR, [SITE]) == []
     make(database, carol, number, 2, start=NOW + 5 * HOUR, end=NOW + 40 * HOUR, now=NOW + 2 * HOUR)
     hold = row_of(database, number).hold_until
     with pytest.raises(Conflict):

@@ -112,6 +112,24 @@ def test_waitress_serves_the_pages(config: Path):
         book_and_approve(base)
 
 
+def test_two_processes_side_by_side_are_one_site(config: Path):
+    """What a web server in front may spread requests over: logged in at one, known and counted at the other."""
+    ports = free_port(), free_port()
+    one, other = (f"http://127.0.0.1:{port}" for port in ports)
+    commands = [[sys.executable, "-m", "app.wsgi", "--listen", f"127.0.0.1:{port}"] for port in ports]
+    environment = {"LEASEHOLD_CONFIG": str(config)}
+    with running(commands[0], one, environment), running(commands[1], other, environment):
+        anna = Visitor(one)
+        assert anna.log_in("anna").ok
+        # Of cookies the port is no part, RFC 6265: the same browser, sent to the other process.
+        anna.base = other
+        booked = anna.post("/reservations/new", filled())
+        assert booked.url.startswith(f"{other}/reservations/"), booked.text
+        anna.base = one
+        assert "vc-42" in anna.get("/reservations").text
+        anna.session.close()
+
+
 def test_waitress_does_not_start_without_the_key_and_says_what_to_do(config: Path, tmp_path: Path):
     (tmp_path / "web.key").unlink()
     done = subprocess.run(
