@@ -201,6 +201,34 @@ def test_the_right_host_with_the_right_secret_comes_in_and_no_other(
     assert x1.run("sh", "-c", f"ls {disk(login)} 2>&1 || true").endswith("No such file or directory\n")
 
 
+def test_two_hosts_that_are_listed_write_one_volume_and_a_third_does_not_come_in(
+    st1: Machine, x1: Machine, x2: Machine, exported: dict[str, Any], login: dict[str, Any]
+) -> None:
+    """R83: each reads what the other wrote; who was in already stays so when another is listed."""
+    first, second = (facts(machine)["initiator"] for machine in (x1, x2))
+    st1.changed(
+        "lio", "present", {**exported, "initiator": [first, "iqn.1993-08.org.debian:01:0123456789ab"]}
+    )
+    present(x1, "open_iscsi", login)
+    (reply,) = x2.ask(("open_iscsi", "present", login))
+    assert reply.error is not None
+    assert "authorization failure" in reply.error.message
+    st1.changed("lio", "present", {**exported, "initiator": [first, second]})
+    present(x2, "open_iscsi", login)
+    # Past the hosts' caches, in whole pages: neither writes back what it read of the other's.
+    direct = f"{disk(login)} bs=4096 count=1 status=none"
+    for place, (writer, reader) in enumerate(((x1, x2), (x2, x1))):
+        written = f"of {writer.name}"
+        writer.run(
+            "sh",
+            "-c",
+            f"printf %-4096s '{written}' | dd of={direct} seek={place} iflag=fullblock oflag=direct",
+        )
+        assert reader.run("sh", "-c", f"dd if={direct} skip={place} iflag=direct").rstrip() == written
+    for machine in (x1, x2):
+        machine.changed("open_iscsi", "absent", login)
+
+
 def test_an_export_is_there_again_from_the_saved_configuration(
     st1: Machine, x1: Machine, exported: dict[str, Any], login: dict[str, Any]
 ) -> None:

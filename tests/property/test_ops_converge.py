@@ -258,7 +258,7 @@ ARGS: dict[str, dict[str, Any]] = {
         "target": TARGET,
         "volume": "lh7-node1-root",
         "store": "file",
-        "initiator": "198.18.255.11",
+        "initiator": ["198.18.255.11", "198.18.255.12"],
         "user": "lh7-node1-root",
         "password": "not-a-real-secret",
     },

@@ -78,7 +78,7 @@ def export(command: LioExport) -> None:
         group = rtslib.TPG(rtslib.Target(rtslib.FabricModule("iscsi"), command.target), 1)
         for name, value in CLOSED.items():
             group.set_attribute(name, value)
-        for acl in [acl for acl in group.node_acls if acl.node_wwn != command.initiator]:
+        for acl in [acl for acl in group.node_acls if acl.node_wwn not in command.initiators]:
             acl.delete()
         here = (command.portal, PORT)
         for portal in [p for p in group.network_portals if (p.ip_address, p.port) != here]:
@@ -87,11 +87,12 @@ def export(command: LioExport) -> None:
             lun.delete()
         if not list(group.luns):
             rtslib.LUN(group, 0, store)
-        acl = rtslib.NodeACL(group, command.initiator)
-        acl.chap_userid = acl.chap_mutual_userid = command.user
-        acl.chap_password, acl.chap_mutual_password = command.password, command.mutual
-        if not list(acl.mapped_luns):
-            rtslib.MappedLUN(acl, 0, 0)
+        for initiator in command.initiators:
+            acl = rtslib.NodeACL(group, initiator)
+            acl.chap_userid = acl.chap_mutual_userid = command.user
+            acl.chap_password, acl.chap_mutual_password = command.password, command.mutual
+            if not list(acl.mapped_luns):
+                rtslib.MappedLUN(acl, 0, 0)
         group.enable = True
         rtslib.NetworkPortal(group, command.portal, PORT)
 

@@ -32,6 +32,7 @@ _EDITION = re.compile(r"[0-9a-f]{8}")
 _PASSWORD = re.compile(r"[A-Za-z0-9+/=._-]{12,128}")
 _EVENT = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 MAX_ISCSI_NAME = 223
+MAX_INITIATORS = 4096  # a host for each guest that a cluster has a MAC address for
 MAX_LINK = 15  # IFNAMSIZ of the kernel, less its NUL
 
 
@@ -113,6 +114,15 @@ def initiator(value: str) -> str:
             f"initiator must be of the form of iqn.1993-08.org.debian:01:7c1f0f2b8a11, not {show(value)}"
         )
     return value
+
+
+def one_or_more(value: str | list[Any], what: str) -> list[str]:
+    """`value` as a list of different texts: one by itself, or 1 to MAX_INITIATORS of them."""
+    several = [value] if isinstance(value, str) else value
+    if not all(isinstance(one, str) for one in several) or len(set(several)) != len(several):
+        raise bad(f"{what} must be a text or a list of different ones, not {show(value)}")
+    within(len(several), 1, MAX_INITIATORS, f"the number of {what}s")
+    return several
 
 
 def image(value: str) -> str:

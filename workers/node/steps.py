@@ -327,16 +327,16 @@ class TgtAccount:
 
 @dataclass(frozen=True)
 class LioExport:
-    """Let the kernel's target show a device to one initiator, as LUN 0 and at one address alone.
+    """Let the kernel's target show a device to these initiators, as LUN 0 and at one address alone.
 
-    `password` is what the initiator shows, `mutual` what the target shows in return, both under the name `user`.
+    `password` is what an initiator shows, `mutual` what the target shows in return, both under the name `user`.
     """
 
     target: str
     backstore: str
     device: str
     portal: str
-    initiator: str
+    initiators: tuple[str, ...]
     user: str
     password: str = field(repr=False)
     mutual: str = field(repr=False)

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""An iSCSI export of one volume by the kernel (LIO): a target with LUN 0, at one address, for one initiator.
+"""An iSCSI export of one volume by the kernel (LIO): a target with LUN 0, at one address, for those it lists.
 
-Initiator and target both show a CHAP secret. An export is ours when its name is within the remit and it shows
+Initiators and target all show a CHAP secret. An export is ours when its name is within the remit and it shows
 nothing but its own volume. The saved configuration follows each change, so an export is there again after a reboot.
 """
 
@@ -20,13 +20,14 @@ from workers.node.steps import Ask, Command, FileSeen, GetLio, LioExport, LioRem
 
 @dataclass(frozen=True)
 class Args:
-    """`initiator` is the IQN that may log in at the address `portal`; the backstore is called like the volume."""
+    """`initiators` are the IQNs that may log in at the address `portal`, sorted; the backstore is called like the
+    volume."""
 
     target: str
     volume: str
     device: str
     portal: str
-    initiator: str
+    initiators: tuple[str, ...]
     password: str
     mutual: str
 
@@ -40,9 +41,10 @@ class Seen:
 
 
 def parse(raw: Mapping[str, Any], remit: Remit) -> Args:
-    """Args from {"target","volume","portal","initiator","user","password","mutual"}."""
+    """Args from {"target","volume","portal","initiator","user","password","mutual"}; `initiator` is an IQN or a list of
+    them."""
     target, volume, portal, initiator, user, password, mutual = names.take(
-        raw, target=str, volume=str, portal=str, initiator=str, user=str, password=str, mutual=str
+        raw, target=str, volume=str, portal=str, initiator=(str, list), user=str, password=str, mutual=str
     )
     names.target(target, remit)
     names.marked(volume, remit, "volume")
@@ -53,7 +55,7 @@ def parse(raw: Mapping[str, Any], remit: Remit) -> Args:
         volume,
         thin.device(remit, volume),
         names.address(portal, "portal"),
-        names.initiator(initiator),
+        tuple(sorted(map(names.initiator, names.one_or_more(initiator, "initiator")))),
         names.password(password),
         names.password(mutual),
     )
@@ -91,7 +93,7 @@ def plan(want: str, args: Args, seen: Seen) -> list[Command]:
                 args.volume,
                 args.device,
                 args.portal,
-                args.initiator,
+                args.initiators,
                 args.volume,
                 args.password,
                 args.mutual,
@@ -112,8 +114,8 @@ def _wanted(args: Args) -> LioSeen:
         is_closed=True,
         luns=((0, args.volume),),
         portals=(f"{args.portal}:{PORT}",),
-        initiators=(args.initiator,),
-        key=key(args.volume, args.password, args.volume, args.mutual),
+        initiators=args.initiators,
+        key=",".join([key(args.volume, args.password, args.volume, args.mutual)] * len(args.initiators)),
     )
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""An iSCSI export of one volume by tgtd: a target, LUN 1, a CHAP account, and the one initiator that may come.
+"""An iSCSI export of one volume by tgtd: a target, LUN 1, a CHAP account, and the initiators that may come.
 
 tgtd keeps nothing over a restart: what is gone is simply made again. A target is ours when its name is within the
 remit and it shows nothing but volumes of ours.
@@ -24,12 +24,12 @@ _ADM = ("tgtadm", "--lld", "iscsi")
 
 @dataclass(frozen=True)
 class Args:
-    """`path` is the volume's; `password` the CHAP secret of `user`; `initiator` the address that may log in."""
+    """`path` is the volume's; `password` the CHAP secret of `user`; `initiators` the addresses that may log in."""
 
     target: str
     path: str
     volume: str
-    initiator: str
+    initiators: tuple[str, ...]
     user: str
     password: str
 
@@ -62,19 +62,20 @@ class Seen:
 
 
 def parse(raw: Mapping[str, Any], remit: Remit) -> Args:
-    """Args from {"target","volume","store","initiator","user","password"}; `store` is the volume's operation."""
+    """Args from {"target","volume","store","initiator","user","password"}; `store` is the volume's operation,
+    `initiator` an address or a list of them."""
     target, volume, store, initiator, user, password = names.take(
-        raw, target=str, volume=str, store=str, initiator=str, user=str, password=str
+        raw, target=str, volume=str, store=str, initiator=(str, list), user=str, password=str
     )
     names.target(target, remit)
     names.marked(volume, remit, "volume")
     names.marked(user, remit, "user")
     names.same_key(target.partition(":")[2], volume, user)
-    address = names.address(initiator, "initiator")
+    initiators = tuple(names.address(one, "initiator") for one in names.one_or_more(initiator, "initiator"))
     if store not in STORES:
         raise names.bad(f"store must be one of {', '.join(STORES)}, not {names.show(store)}")
     path = f"{remit.dir}/volumes/{volume}.raw" if store == "file" else thin.device(remit, volume)
-    return Args(target, path, volume, address, user, names.password(password))
+    return Args(target, path, volume, initiators, user, names.password(password))
 
 
 def lock(args: Args) -> str:
@@ -107,14 +108,19 @@ def plan(want: str, args: Args, seen: Seen) -> list[Command]:
     if seen.target is None:
         commands.append(_adm("target", "new", *tid, "--targetname", args.target))
     commands += [
-        _adm("target", "unbind", *tid, "--initiator-address", a) for a in _wrong_addresses(args, target)
+        _adm("target", "unbind", *tid, "--initiator-address", a)
+        for a in target.allowed
+        if a not in args.initiators
     ]
     commands += _plan_account(args, seen, target)
     commands += [_adm("logicalunit", "delete", *tid, "--lun", n) for n, _ in _wrong_luns(args, target)]
     if (LUN, args.path) not in target.luns:
         commands.append(_adm("logicalunit", "new", *tid, "--lun", LUN, "--backing-store", args.path))
-    if args.initiator not in target.allowed:
-        commands.append(_adm("target", "bind", *tid, "--initiator-address", args.initiator))
+    commands += [
+        _adm("target", "bind", *tid, "--initiator-address", a)
+        for a in args.initiators
+        if a not in target.allowed
+    ]
     return commands
 
 
@@ -190,10 +196,6 @@ def _plan_account(args: Args, seen: Seen, target: Target) -> list[Command]:
     commands.append(TgtAccount(args.user, args.password))
     commands.append(_adm("account", "bind", *tid, "--user", args.user))
     return commands
-
-
-def _wrong_addresses(args: Args, target: Target) -> list[str]:
-    return [address for address in target.allowed if address != args.initiator]
 
 
 def _wrong_luns(args: Args, target: Target) -> list[tuple[str, str]]:
