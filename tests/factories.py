@@ -106,7 +106,8 @@ def wish(**over: Any) -> dict[str, Any]:
 def shape(**over: Any) -> Shape:
     """The shape of `wish(**over)`."""
     asked = wish(**over)
-    said = {key: asked[key] for key in ("groups", "home_gib", "rolls", *SHAPE_KEYS) if key in asked}
+    keys = ("groups", "home_gib", "shared_disk_gib", "rolls", *SHAPE_KEYS)
+    said = {key: asked[key] for key in keys if key in asked}
     return validate_shape(said, rolls=ROLLS)
 
 

@@ -60,6 +60,7 @@ FULL = thing(
     summary=TEXT,
     degraded={**maybe(TEXT), "description": "What of it is missing, or cannot be built; null: nothing."},
     home_gib=WHOLE,
+    shared_disk_gib=WHOLE,
     rolls=many(TEXT),
     note=TEXT,
     reason=maybe(TEXT),
@@ -161,6 +162,7 @@ SCHEMAS: Mapping[str, Schema] = {
         start=TIME,
         end=TIME,
         home_gib=WHOLE,
+        shared_disk_gib=WHOLE,
         rolls=many(TEXT),
         groups=many(
             thing(

@@ -34,6 +34,7 @@ SIZES = {
     "memory": "memory_mib",
     "disk": "disk_gib",
     "home": "home_gib",
+    "shared_disk": "shared_disk_gib",
 }
 COUNT = {"type": "integer", "minimum": 1, "maximum": 999999999}
 AMOUNT = TEXT | {"pattern": "^[0-9]{1,9} ?(MiB|GiB|TiB)$"}
@@ -68,6 +69,9 @@ QUESTION: Fields = {
     "memory": Field(mib, AMOUNT | {"default": "1GiB", "description": "Of each node."}),
     "disk": Field(gib, AMOUNT | {"default": "4GiB", "description": "Of each node."}),
     "home": Field(gib, AMOUNT | {"default": "2GiB", "description": "Shared by all nodes."}),
+    "shared_disk": Field(
+        gib, AMOUNT | {"default": "0GiB", "description": "A disk that every node may write; 0: none."}
+    ),
     "rolls": Field(
         _names,
         TEXT

@@ -25,7 +25,10 @@ OFFER: Fields = {
         NEW["start"].read, MOMENT_SCHEMA | {"type": ["string", "null"], "description": "null: now."}
     ),
     "end": Field(NEW["end"].read, MOMENT_SCHEMA),
-    **{name: replace(NEW[name], is_required=False) for name in ("groups", "home_gib", "rolls")},
+    **{
+        name: replace(NEW[name], is_required=False)
+        for name in ("groups", "home_gib", "shared_disk_gib", "rolls")
+    },
     "message": Field(
         text,
         TEXT | {"minLength": 1, "maxLength": 2000, "description": "The owner reads it."},
@@ -83,6 +86,7 @@ def decline(reservation_id: int) -> ResponseReturnValue:
 def _as_asked(terms: Terms) -> dict[str, object]:
     """The terms as `offer.make` reads them; a start that has passed means now."""
     groups = [asdict(group) | {"node_count": group.most} for group in terms.shape.groups]
-    shape = {"groups": groups, "home_gib": terms.shape.home_gib, "rolls": terms.shape.rolls}
+    disks = {"home_gib": terms.shape.home_gib, "shared_disk_gib": terms.shape.shared_disk_gib}
+    shape = {"groups": groups, **disks, "rolls": terms.shape.rolls}
     start = terms.slot.start if terms.slot.start > visit.now() else None
     return {"start": start, "end": terms.slot.end, **shape}

@@ -117,6 +117,15 @@ NEW: Fields = {
         groups, {"type": "array", "minItems": 1, "items": schema_of(GROUP), "description": "Like nodes each."}
     ),
     "home_gib": _count("Shared by all nodes as /home."),
+    "shared_disk_gib": Field(
+        whole,
+        {
+            "type": "integer",
+            "minimum": 0,
+            "default": 0,
+            "description": "A disk that every node may write; what is on it is yours. 0: none.",
+        },
+    ),
     "rolls": Field(texts, {"type": "array", "items": TEXT, "description": "Names of GET /api/v1/rolls."}),
     "users": Field(
         users, {"type": "array", "items": schema_of(USER), "minItems": 1, "maxItems": 500}, is_required=True

@@ -102,6 +102,7 @@ def reservation(session: Session, row: Reservation, now: datetime) -> dict[str, 
         ),
         "degraded": trouble.degraded(session, [row.id]).get(row.id),
         "home_gib": row.home_gib,
+        "shared_disk_gib": row.shared_disk_gib,
         "rolls": row.rolls,
         "note": row.note,
         "reason": row.reason,
@@ -161,8 +162,8 @@ def _terms(data: Mapping[str, Any]) -> dict[str, Any]:
         }
         for group in terms.shape.groups
     ]
-    shape = {"home_gib": terms.shape.home_gib, "rolls": list(terms.shape.rolls), "groups": groups}
-    return slot(terms.slot) | shape
+    disks = {"home_gib": terms.shape.home_gib, "shared_disk_gib": terms.shape.shared_disk_gib}
+    return slot(terms.slot) | disks | {"rolls": list(terms.shape.rolls), "groups": groups}
 
 
 def _step(step: Step) -> dict[str, Any]:

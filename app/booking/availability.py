@@ -7,7 +7,7 @@ Answers are what is true while they are computed; nothing is held by asking.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
@@ -51,7 +51,10 @@ class Share:
 
 def limits(settings: Settings) -> Limits:
     """What `settings` lets one request ask for."""
-    return Limits(nodes=settings.booking.max_nodes, length=timedelta(days=settings.booking.max_days))
+    booking = settings.booking
+    known = Limits(nodes=booking.max_nodes, length=timedelta(days=booking.max_days))
+    # libxl gives a device to one guest of a host alone: it has no mode "w!", and libvirt's <shareable/> none either.
+    return replace(known, shared_disk_gib=0) if settings.hypervisor == "xen" else known
 
 
 def shares(database: Database, settings: Settings, slot: Slot, *, now: datetime) -> list[Share]:

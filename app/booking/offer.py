@@ -224,6 +224,7 @@ def _rebook(
     """Let the reservation, nothing of which was built, be of these terms, with what is granted of them in its place."""
     row.start_at, row.end_at = terms.slot.start, terms.slot.end
     row.home_gib, row.rolls = terms.shape.home_gib, list(terms.shape.rolls)
+    row.shared_disk_gib = terms.shape.shared_disk_gib
     row.nodes, row.groups = [], []
     session.flush()
     write_nodes(session, settings, row.id, terms.shape, granted, placement)

@@ -247,6 +247,7 @@ def _row(
         "start_at": wanted.slot.start,
         "end_at": wanted.slot.end,
         "home_gib": wanted.shape.home_gib,
+        "shared_disk_gib": wanted.shape.shared_disk_gib,
         "rolls": list(wanted.rolls),
         "note": wanted.note,
         "requested_at": now,

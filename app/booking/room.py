@@ -58,7 +58,7 @@ def groups(shape: Shape, settings: Settings) -> list[Group]:
     frontend = {"vcpu": front.frontend_vcpus, "memory_mib": front.frontend_memory_mib + GUEST_OVERHEAD_MIB}
     if front.frontend_bandwidth_mbit:
         frontend["bandwidth_mbit"] = front.frontend_bandwidth_mbit
-    gib = frontend_disk_gib(shape, settings) + shape.home_gib
+    gib = frontend_disk_gib(shape, settings) + shape.home_gib + shape.shared_disk_gib
     gib += sum(group.disk_gib * group.most for group in shape.groups)
     return [
         _site(shape, settings),
@@ -161,7 +161,7 @@ def shape_of(row: Reservation) -> Shape:
         )
         for group in row.groups
     ]
-    return Shape(tuple(groups), row.home_gib, tuple(row.rolls))
+    return Shape(tuple(groups), row.home_gib, tuple(row.rolls), row.shared_disk_gib)
 
 
 def asked_of(row: Reservation) -> Shape:

@@ -43,6 +43,7 @@ class Reservation(Base):
         CheckConstraint(f"state IN {STATES!r}", name="state"),
         CheckConstraint("start_at < end_at", name="slot"),
         CheckConstraint("home_gib > 0", name="home"),
+        CheckConstraint("shared_disk_gib >= 0", name="shared_disk"),
         UniqueConstraint("owner_id", "request_key"),
         Index(
             "uq_reservation_live_name",
@@ -67,6 +68,8 @@ class Reservation(Base):
     start_at: Mapped[datetime] = mapped_column(Utc)
     end_at: Mapped[datetime] = mapped_column(Utc)
     home_gib: Mapped[int]
+    # The volume that every node may write; 0: none.
+    shared_disk_gib: Mapped[int] = mapped_column(default=0)
     rolls: Mapped[list[str]] = mapped_column(JSON)
     note: Mapped[str] = mapped_column(String(2000), default="")
     requested_at: Mapped[datetime] = mapped_column(Utc)

@@ -26,6 +26,7 @@ STANDING = ("building", "ready", "suspended")
 MOST_NAMED = 6
 # By these passes' rows people know what is missing; the others' say nothing more.
 WHAT = {"machine": "{}", "storage": "the disks of {}"}
+SHARED_DISK = "the shared disk"
 # What it holds itself, not what is held for an offer to it.
 ITSELF = Allocation.offer_id.is_(None)
 Ids = Collection[int] | Select[int]
@@ -63,9 +64,11 @@ def degraded(session: Session, ids: Ids) -> dict[int, str]:
     """
     found: dict[int, list[tuple[str, str]]] = {}
     for number, host, pass_name, node, is_lost in session.execute(_missed(ids)):
-        if pass_name in WHAT and node is not None:
+        # Of what is no node's own people know the disk that all share.
+        if pass_name == "storage" or (pass_name in WHAT and node is not None):
             clause = f"{host} {'has lost' if is_lost else 'does not answer:'}"
-            found.setdefault(number, []).append((clause, WHAT[pass_name].format(node)))
+            thing = SHARED_DISK if node is None else WHAT[pass_name].format(node)
+            found.setdefault(number, []).append((clause, thing))
     words = {number: _missing(things) for number, things in found.items()}
     query = _booked_on_what_is_out(select(Reservation.id, Host.name)).distinct()
     out: dict[int, list[str]] = {}
@@ -108,7 +111,7 @@ def _missed(ids: Ids) -> Select[*tuple[Any, ...]]:
             or_(does_not_answer, c.error_code == "lost"),
             Reservation.state.in_(STANDING),
         )
-        .order_by(c.reservation_id, Host.name, Node.position, c.id)
+        .order_by(c.reservation_id, Host.name, Node.position.is_not(None), Node.position, c.id)
     )
 
 

@@ -29,7 +29,9 @@ class Terms:
         """The terms from what `data` made."""
         slot = Slot(datetime.fromisoformat(data["start"]), datetime.fromisoformat(data["end"]))
         groups = tuple(_group(one) for one in data["groups"])
-        return Terms(slot, Shape(groups, data["home_gib"], tuple(data["rolls"])))
+        # Offers of before there was such a thing do not say it.
+        shared_disk_gib = data.get("shared_disk_gib", 0)
+        return Terms(slot, Shape(groups, data["home_gib"], tuple(data["rolls"]), shared_disk_gib))
 
 
 def _group(data: Mapping[str, Any]) -> NodeGroup:
@@ -56,5 +58,6 @@ def _fields(terms: Terms) -> dict[str, Any]:
         "end": terms.slot.end,
         "nodes": "; ".join(groups),
         "home_gib": terms.shape.home_gib,
+        "shared_disk_gib": terms.shape.shared_disk_gib,
         "rolls": ", ".join(terms.shape.rolls),
     }

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Leasehold contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The shape of a cluster: its node groups and /home, which decide how much room it takes, and where."""
+"""The shape of a cluster: its node groups and shared disks, which decide how much room it takes, and where."""
 
 from __future__ import annotations
 
@@ -52,6 +52,8 @@ class Shape:
     home_gib: int
     # The rolls asked for: some may have few licence seats.
     rolls: tuple[str, ...] = ()
+    # The volume that every node may write, beside /home; 0: none.
+    shared_disk_gib: int = 0
 
     @property
     def node_names(self) -> tuple[str, ...]:

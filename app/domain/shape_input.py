@@ -60,6 +60,8 @@ class Limits:
     memory_min_mib: int = 384
     disk_gib: int = 1 << 14
     disk_min_gib: int = 3
+    # 0: this site has no volume that several nodes may write.
+    shared_disk_gib: int = 1 << 14
     length: timedelta = timedelta(days=366)
     ahead: timedelta = timedelta(days=730)
 
@@ -89,7 +91,8 @@ def read_shape(
     limits: Limits,
     wrong: dict[str, str],
 ) -> Shape:
-    """The shape in `raw`: home_gib (int), rolls (names) and `groups`, a list of mappings with the keys in KEYS.
+    """The shape in `raw`: home_gib (int), shared_disk_gib (int, 0 where it is not said), rolls (names) and `groups`, a
+    list of mappings with the keys in KEYS.
 
     Of a group, `node_count` (the most it may have) and the sizes vcpus, memory_mib and disk_gib are whole numbers that
     must be there. `least` is node_count where it is not said, `node_names` (as many as node_count) <name>1, <name>2,
@@ -98,6 +101,7 @@ def read_shape(
     make the one group, and are told wrong by their own names.
     """
     home = field.number(raw.get("home_gib"), "home_gib", "GiB for /home", 1, limits.disk_gib, wrong)
+    shared = _shared(raw.get("shared_disk_gib"), limits.shared_disk_gib, wrong)
     groups = tuple(
         _group(one, prefix, appliances, limits, wrong) for prefix, one in _listed(raw, limits, wrong)
     )
@@ -109,7 +113,19 @@ def read_shape(
     unknown = [roll for roll in chosen if roll not in rolls]
     if unknown:
         wrong["rolls"] = f"There is no roll {unknown[0]!r} here. Choose among: {', '.join(sorted(rolls))}."
-    return Shape(groups, home, chosen)
+    return Shape(groups, home, chosen, shared)
+
+
+def _shared(value: object, most: int, wrong: dict[str, str]) -> int:
+    """The size of the volume that every node may write: 0 for none."""
+    if value is None or (value == 0 and not isinstance(value, bool)):
+        return 0
+    if not most:
+        wrong["shared_disk_gib"] = (
+            "Under this site's hypervisor no volume can be written by several nodes: ask for 0."
+        )
+        return 0
+    return field.number(value, "shared_disk_gib", "GiB that every node may write", 0, most, wrong)
 
 
 def field_of(raw: Mapping[str, object], index: int, name: str) -> str:

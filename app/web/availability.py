@@ -22,7 +22,7 @@ from app.domain.shape import Shape
 from app.domain.shape_input import validate_shape
 from app.domain.slot import Slot
 from app.web import visit, words
-from app.web.forms import moment, read_fields, typed, whole_number
+from app.web.forms import SHARED_DISK, moment, number_or_none, read_fields, typed, whole_number
 from app.web.group_form import SIZES, Group, chosen, place, read_groups, regrouped, suggested, typed_for
 
 # What we suggest besides the groups.
@@ -37,6 +37,7 @@ class Question(Form):
     hours = StringField("For how many hours")
     after = StringField("Not before")
     home_gib = StringField("Shared /home, GiB")
+    shared_disk_gib = StringField(SHARED_DISK)
     rolls = SelectMultipleField("Software", validate_choice=False)
 
 
@@ -86,7 +87,9 @@ def _answer(question: Question, groups: Sequence[Group], software: Software) -> 
     site, now, zone = visit.site(), visit.now(), visit.zone()
     limits = availability.limits(site.settings)
     raw, wrong = read_groups(groups)
-    numbers, wrong_numbers = read_fields(question, {"hours": whole_number, "home_gib": whole_number})
+    numbers, wrong_numbers = read_fields(
+        question, {"hours": whole_number, "home_gib": whole_number, "shared_disk_gib": number_or_none}
+    )
     wrong |= wrong_numbers
     after = _after(question.after.data, now, limits.ahead, wrong)
     hours = numbers.get("hours", 0)
@@ -97,6 +100,7 @@ def _answer(question: Question, groups: Sequence[Group], software: Software) -> 
     asked: dict[str, object] = {
         "groups": raw,
         "home_gib": numbers.get("home_gib"),
+        "shared_disk_gib": numbers.get("shared_disk_gib"),
         "rolls": question.rolls.data,
     }
     try:
@@ -115,8 +119,9 @@ def _answer(question: Question, groups: Sequence[Group], software: Software) -> 
 
     def fields(found: Slot, cluster: Shape) -> dict[str, str | list[str]]:
         start = "" if found.start <= now else typed(found.start, zone)
-        when = {"start": start, "end": typed(found.end, zone), "home_gib": question.home_gib.data}
-        return {**when, **typed_for(groups, cluster), "rolls": list(cluster.rolls) or [""]}
+        when = {"start": start, "end": typed(found.end, zone)}
+        disks = {"home_gib": question.home_gib.data, "shared_disk_gib": question.shared_disk_gib.data or ""}
+        return {**when, **disks, **typed_for(groups, cluster), "rolls": list(cluster.rolls) or [""]}
 
     return Answer(
         slot,

@@ -16,6 +16,8 @@ from app.domain.request import User
 
 MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?")
 WHOLE = re.compile(r"[0-9]{1,9}")
+# What the forms call it.
+SHARED_DISK = "Disk that every node may write, GiB"
 
 
 class LogIn(FlaskForm):
@@ -51,6 +53,11 @@ def whole_number(text: str) -> int:
     if not WHOLE.fullmatch(text):
         raise ValueError("Give a whole number in digits, like 4." if text else "Give a number.")
     return int(text)
+
+
+def number_or_none(text: str) -> int | None:
+    """As `whole_number`; None where nothing is typed."""
+    return whole_number(text) if text.strip() else None
 
 
 def day(text: str) -> date:

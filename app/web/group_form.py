@@ -14,7 +14,7 @@ from wtforms import Form, StringField
 from app.domain.roll import Software
 from app.domain.shape import Shape
 from app.domain.shape_input import USUAL
-from app.web.forms import names, read_fields, whole_number
+from app.web.forms import names, number_or_none, read_fields, whole_number
 
 # What we suggest to whoever asks for a cluster, and for one more group of it.
 FIRST_GROUP = {"node_count": "2", "vcpus": "1", "memory_mib": "1024", "disk_gib": "4"}
@@ -44,7 +44,7 @@ class Group(Form):
             "name": str.strip,
             "appliance": str.strip,
             **dict.fromkeys(("node_count", *SIZES), whole_number),
-            "least": lambda text: whole_number(text) if text.strip() else None,
+            "least": number_or_none,
             "policy": str.strip,
             **dict.fromkeys(("node_names", "tags", "pin", "avoid"), names),
         }

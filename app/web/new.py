@@ -27,7 +27,7 @@ from app.web.new_form import NewReservation
 # Long enough to try things out; people change it anyway.
 FIRST_LENGTH = timedelta(hours=4)
 # What a link to the form may fill in, besides the groups.
-PREFILLED = ("name", "start", "end", "home_gib")
+PREFILLED = ("name", "start", "end", "home_gib", "shared_disk_gib")
 SENT_BEFORE = (
     "This form was sent before, and something else was booked by it: look into the list of your reservations."
     " Send it again to book this as well."

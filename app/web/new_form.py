@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from flask_wtf import FlaskForm
 from wtforms import Form, HiddenField, SelectMultipleField, StringField, TextAreaField
 
-from app.web.forms import day, moment, read_fields, users, whole_number
+from app.web.forms import SHARED_DISK, day, moment, number_or_none, read_fields, users, whole_number
 from app.web.group_form import Group, read_groups
 
 
@@ -27,6 +27,7 @@ class NewReservation(FlaskForm):
     start = StringField("Start")
     end = StringField("End")
     home_gib = StringField("Shared /home, GiB")
+    shared_disk_gib = StringField(SHARED_DISK)
     rolls = SelectMultipleField("Software", validate_choice=False)
     users = TextAreaField("Users and their SSH keys")
     note = TextAreaField("Note to the cluster provider")
@@ -47,6 +48,7 @@ class NewReservation(FlaskForm):
             "start": lambda text: moment(text, zone) if text.strip() else None,
             "end": lambda text: moment(text, zone),
             "home_gib": whole_number,
+            "shared_disk_gib": number_or_none,
             "users": users,
             "note": lambda text: text.replace("\r\n", "\n"),
         }
@@ -60,7 +62,7 @@ class NewReservation(FlaskForm):
             return None, {}
         readers: dict[str, Callable[[str], object]] = {
             "every": lambda text: whole_number(text) * (1 if self.unit.data == "days" else 7),
-            "times": lambda text: whole_number(text) if text.strip() else None,
+            "times": number_or_none,
             "until": lambda text: day(text) if text.strip() else None,
         }
         raw, wrong = read_fields(self, readers)

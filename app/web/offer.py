@@ -91,8 +91,9 @@ def decline(reservation_id: int) -> ResponseReturnValue:
 def _first(row: Reservation, asked: Terms) -> CounterOffer:
     """The form with what was asked for. A start that has passed is left empty, which means now."""
     start = typed(row.start_at, visit.zone()) if row.start_at > visit.now() else ""
-    fields = {"start": start, "end": typed(row.end_at, visit.zone()), "home_gib": str(row.home_gib)}
-    return CounterOffer(groups_of(asked), formdata=None, rolls=row.rolls, **fields)
+    fields = {"start": start, "end": typed(row.end_at, visit.zone())}
+    disks = {"home_gib": str(row.home_gib), "shared_disk_gib": str(row.shared_disk_gib)}
+    return CounterOffer(groups_of(asked), formdata=None, rolls=row.rolls, **fields, **disks)
 
 
 def _instead(form: CounterOffer, one: Alternative) -> tuple[Alternative, list[tuple[str, str]]]:

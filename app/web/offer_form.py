@@ -13,7 +13,7 @@ from wtforms import SelectMultipleField, StringField, TextAreaField
 
 from app.domain.offer import Terms
 from app.domain.shape import NodeGroup
-from app.web.forms import moment, read_fields, typed, whole_number
+from app.web.forms import SHARED_DISK, moment, number_or_none, read_fields, typed, whole_number
 from app.web.group_form import SIZES, Group, numbered
 
 
@@ -23,6 +23,7 @@ class CounterOffer(FlaskForm):
     start = StringField("Start")
     end = StringField("End")
     home_gib = StringField("Shared /home, GiB")
+    shared_disk_gib = StringField(SHARED_DISK)
     rolls = SelectMultipleField("Software", validate_choice=False)
     message = TextAreaField("Why you offer this instead")
 
@@ -41,6 +42,7 @@ class CounterOffer(FlaskForm):
             "start": lambda text: times.get(text) or moment(text, zone) if text.strip() else None,
             "end": lambda text: times.get(text) or moment(text, zone),
             "home_gib": whole_number,
+            "shared_disk_gib": number_or_none,
         }
         raw, wrong = read_fields(self, readers)
         # No start means now: one that cannot be read must not.

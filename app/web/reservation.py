@@ -181,7 +181,7 @@ def cancel(reservation_id: int) -> ResponseReturnValue:
             decide.cancel(visit.site().database, visit.me(), row.id, now=visit.now())
             return redirect(url_for("reservation.detail", reservation_id=row.id), 303)
         wrong = f"Type the name exactly: {row.name}"
-    disks_gib = sum(node.disk_gib for node in row.nodes) + row.home_gib
+    disks_gib = sum(node.disk_gib for node in row.nodes) + row.home_gib + row.shared_disk_gib
     asked = render_template(
         "reservation/cancel.html", row=row, disks_gib=disks_gib, wrong=wrong, is_over=row.state in FINAL
     )

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from app.db.resource import Stored
 from app.web.steps import DONE, Standing, standing_of
 
+# Where a volume that is no node's own is shown.
+ALL_HOSTS = "the hosts of all nodes"
 IN_PLACE = Standing("good", "✓", "in place")
 
 
 @dataclass(frozen=True)
 class Volume:
-    """One disk of a node: whose it is, where it is stored, and which host it is shown to under which target."""
+    """One disk, of a node or of all: whose it is, where it is stored, which host it is shown to, under which target."""
 
     name: str
     owner: str | None
@@ -46,7 +48,7 @@ def pair(rows: Sequence[Stored]) -> list[Volume]:
                 size_mib=int(found.row.args.get("size_mib") or 0),
                 storage=found.storage,
                 target=export.args["target"] if export is not None else None,
-                attached=found.node_host if is_exported else None,
+                attached=(found.node_host or ALL_HOSTS) if is_exported else None,
                 standing=IN_PLACE if (standing := standing_of(found.row)) is DONE else standing,
             )
         )

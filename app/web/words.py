@@ -52,6 +52,7 @@ POLICY_WORDS = dict(zip(POLICIES, ("over many hosts", "on few hosts"), strict=Tr
 FIELDS = {
     "node_count": "number of nodes",
     "home_gib": "size of /home, GiB,",
+    "shared_disk_gib": "size of the disk that every node may write, GiB,",
     "rolls": "software",
     "hosts": "place",
 }

@@ -241,9 +241,16 @@ def test_a_lost_volume_degrades_its_cluster_and_a_host_that_is_away_is_told_as_s
     make_resource(database, hosts["st1"], booked, "tgt", node_id=node.id, have="unknown")
     with database.reading() as session:
         assert trouble.degraded(session, [booked])[booked] == "st1 has lost the disks of node1."
+    make_resource(database, hosts["st1"], booked, "file", have="unknown", error_code="lost")
+    with database.reading() as session:
+        told = trouble.degraded(session, [booked])[booked]
+    assert told == "st1 has lost the shared disk, the disks of node1.", (
+        "what is no node's own, and then the nodes'"
+    )
     set_out(database, "st1", failing_since=NOW)
     with database.reading() as session:
-        assert trouble.degraded(session, [booked])[booked] == "st1 does not answer: the disks of node1."
+        told = trouble.degraded(session, [booked])[booked]
+    assert told == "st1 does not answer: the shared disk, the disks of node1."
 
 
 @pytest.mark.parametrize(("is_another", "disk_mib"), [(False, 200 * 1024), (True, 900)])

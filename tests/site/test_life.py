@@ -14,7 +14,7 @@ import pytest
 
 import lab as labs
 from app.db import site
-from lab.plan import IMAGE_CACHE
+from lab.plan import HOST_DIR, IMAGE_CACHE
 from lab.run import run
 from tests.site.life import (
     ENDED_WITHIN_S,
@@ -75,6 +75,32 @@ def test_nodes_come_and_go_while_the_cluster_runs(new_life: NewLife) -> None:
         assert kept == [], "nothing is left of the nodes that went"
         assert set(life.starts().values()) == {1}, "nobody else was started anew"
         assert life.reservation(booked).state == "ready"
+        life.cancel(booked)
+        life.wait(booked, "ended", ENDED_WITHIN_S)
+    life.assert_nothing_is_left(booked)
+
+
+def test_nodes_write_one_disk_and_read_what_the_others_wrote(new_life: NewLife) -> None:
+    """R83: the frontend and three nodes on two hosts, each a block of its own; made before them, gone after them."""
+    life = new_life()
+    booked = life.book(computes=3, shared_disk_gib=1)
+    told = {f"shared disk: node {number} was here" for number in range(4)}
+    with life.passes():
+        life.wait(booked, "ready", READY_WITHIN_S)
+        seen = life.snapshot()
+        (target,) = [one for one in seen["st1"]["targets"] if one["iqn"].endswith(f":lh{booked}-shared")]
+        assert len(target["acl"]) == 3, "each of the hosts, once"
+        for name in ("frontend", "node1", "node2", "node3"):
+            guest = f"lh{booked}-{name}"
+            (host,) = [one for one in life.lab.hosts if guest in seen[one.name].get("domains", {})]
+            written = ["cat", str(HOST_DIR / "domains" / f"{guest}.serial")]
+            life.until(
+                lambda host=host, written=written: (  # type: ignore[misc]
+                    told <= {line.strip() for line in labs.on(life.lab, host, written).stdout.splitlines()}
+                ),
+                f"{name} did not read what the others wrote",
+                booked,
+            )
         life.cancel(booked)
         life.wait(booked, "ended", ENDED_WITHIN_S)
     life.assert_nothing_is_left(booked)

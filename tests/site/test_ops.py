@@ -375,7 +375,16 @@ def domain(memory_mib: int = 256) -> dict[str, Any]:
         devices="virtio",
         vcpus=1,
         memory_mib=memory_mib,
-        disks=[{"target": TARGET, "portal": ADDRESS, "user": "lh7-node1-root", "serial": "root"}],
+        disks=[
+            {
+                "target": TARGET,
+                "portal": ADDRESS,
+                "user": "lh7-node1-root",
+                "secret": TARGET,
+                "serial": "root",
+                "is_shared": False,
+            }
+        ],
         iso=None,
         nics=[{"bridge": "lh7-br", "mac": "02:00:07:00:00:01", "tap": "lh7-t1"}],
         serial=f"{DIR}/domains/lh7-node1.serial",

@@ -25,7 +25,7 @@ from app.db.site import Host
 from app.domain.lifecycle import FINAL, LIVE, UP, Standing, next_state
 from app.settings import Settings
 from workers.engine.clock import Clock, utc_now
-from workers.engine.follow import follow, write_rows
+from workers.engine.follow import follow, forget_gone, write_rows
 from workers.engine.gate import step
 from workers.engine.suspend import tell
 from workers.plan import timing
@@ -144,9 +144,10 @@ def _catch_up(session: Session, settings: Settings, lay_out: LayOut, row: Reserv
     """Let what stands follow the nodes where they were changed, and come back to it until that is done."""
     row.retry_at = None
     if resource.is_behind(session, row.id):
+        forget_gone(session, settings, row, now)
         laid = _lay_out(session, settings, lay_out, row)
         if laid is not None:
-            follow(session, settings, row, laid.rows, now)
+            follow(session, row, laid.rows, now)
         session.flush()
         row.retry_at = now + FOLLOW_AGAIN if resource.is_behind(session, row.id) else None
 

@@ -88,6 +88,8 @@ class Blueprint:
             public_bridge=net.public_bridge,
             hypervisor=settings.hypervisor,
             portals=settings.portals,
+            shared_mib=row.shared_disk_gib * 1024,
+            leaving=tuple(hosts[node.host_id].name for node in row.nodes if node.leaving_at is not None),
         )
         rows = lay_out(cluster, lambda fields: self.domain.render(**fields))
         return Laid(rows, secrets.host_public_key(self.site_key, names.key))

@@ -21,14 +21,11 @@ from workers.plan.layout import Key, Row
 PATIENCE = timedelta(minutes=5)
 
 
-def follow(
-    session: Session, settings: Settings, row: Reservation, laid: Sequence[Row], now: datetime
-) -> None:
+def follow(session: Session, row: Reservation, laid: Sequence[Row], now: datetime) -> None:
     """Bring the reservation's resource rows nearer to those laid out for the nodes that stay.
 
     New and changed rows are written at once. What belongs to a node that leaves is wanted absent when the cluster
-    knows of it: its frontend has followed the site roll without it. A node whose last row is gone is forgotten and
-    gives its room back.
+    knows of it: its frontend has followed the site roll without it.
     """
     standing = resource.by_key(session, row.id)
     found = difference(laid, {key: one.args for key, one in standing.items()})
@@ -38,7 +35,25 @@ def follow(
         resource.set_args(session, standing[one.key], one.args, _ids(session, one.needs, standing))
     session.flush()
     _remove(session, row, laid, standing, found.going, now)
-    _forget(session, settings, row, standing, found.going, now)
+    leaving = {node.id for node in row.nodes if node.leaving_at is not None}
+    for gone in (standing[key] for key in found.going):
+        if gone.want == gone.have == "absent" and gone.node_id not in leaving:
+            session.delete(gone)
+
+
+def forget_gone(session: Session, settings: Settings, row: Reservation, now: datetime) -> None:
+    """Forget each node that leaves and of which nothing is left on any host; it gives its room back.
+
+    Before the cluster is laid out anew, so that it is let in nowhere any longer.
+    """
+    rows = resource.of_reservation(session, row.id)
+    for node in [node for node in row.nodes if node.leaving_at is not None]:
+        its = [one for one in rows if one.node_id == node.id]
+        if all(one.want == one.have == "absent" for one in its):
+            for one in its:
+                session.delete(one)
+            session.flush()
+            resize.left(session, settings, row, node, now)
 
 
 def _remove(
@@ -64,29 +79,6 @@ def _remove(
         resource.want_absent(session, row.id, ids)
         for one in rows:
             session.refresh(one)
-
-
-def _forget(
-    session: Session,
-    settings: Settings,
-    row: Reservation,
-    standing: dict[Key, Resource],
-    going: Sequence[Key],
-    now: datetime,
-) -> None:
-    rows = [standing[key] for key in going]
-    leaving = [node for node in row.nodes if node.leaving_at is not None]
-    for node in leaving:
-        its = [one for one in rows if one.node_id == node.id]
-        if all(one.want == one.have == "absent" for one in its):
-            for one in its:
-                session.delete(one)
-            session.flush()
-            resize.left(session, settings, row, node, now)
-    of_leaving = {node.id for node in leaving}
-    for one in rows:
-        if one.want == one.have == "absent" and one.node_id not in of_leaving:
-            session.delete(one)
 
 
 def _ids(session: Session, keys: Sequence[Key], standing: dict[Key, Resource]) -> list[int]:

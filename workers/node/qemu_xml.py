@@ -40,6 +40,7 @@ def allowed_places(domain: str, uuid: str, remit: Remit) -> dict[str, str]:
         "serial": "[a-z0-9]{1,20}",
         "boot": "",
         "boot@order": "1",
+        "shareable": "",
     }
     table |= below(f"{DEVICE}/disk[network]", disk | _iscsi(key))
     table |= below(f"{DEVICE}/disk[block]", disk | logged_in(key))

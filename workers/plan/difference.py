@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workers.plan.layout import Key, Row
+from workers.plan.layout import LUNS, Key, Row
 
 # What tells of all nodes: the hosts that the network spans, the site roll with what shows it to the frontend, and the
-# report on all of them. Everything else stays as it was made, also where rolls or templates have changed since.
+# report on all of them; besides, the export that is no node's own, as it lists all hosts. Everything else stays as it
+# was made, also where rolls or templates have changed since.
 TELLS_OF_ALL = ("vlan", "vxlan", "address", "iso", "domain", "xen", "report")
 
 
@@ -37,9 +38,13 @@ def difference(laid: Sequence[Row], standing: Mapping[Key, Mapping[str, Any]]) -
     written = [row for row in laid if row.key in needed or row in new]
     return Difference(
         tuple(row for row in written if row.is_shared or row.key not in standing),
-        tuple(row for row in own.values() if row.op in TELLS_OF_ALL and _is_changed(row, standing)),
+        tuple(row for row in own.values() if _tells_of_all(row) and _is_changed(row, standing)),
         tuple(key for key in standing if key not in own),
     )
+
+
+def _tells_of_all(row: Row) -> bool:
+    return row.op in TELLS_OF_ALL or (row.op in LUNS and row.node_id is None)
 
 
 def _is_changed(row: Row, standing: Mapping[Key, Mapping[str, Any]]) -> bool:

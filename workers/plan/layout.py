@@ -14,7 +14,7 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from app.settings import Storage
-from workers.plan.naming import Names
+from workers.plan.naming import SHARED, Names
 
 Key = tuple[str, str, str]
 # Where an export shows the volume: LUN 0 of tgt is its own controller.
@@ -64,6 +64,8 @@ class Cluster:
     """A virtual cluster whose numbers are all chosen. guests[0] is the frontend. `images`: name -> op arguments.
 
     Within `portals` hosts have addresses in the cluster's own network, for its disks; None: the storage network.
+    `shared_mib` is the size of the volume that all guests may write, 0 for none. On the hosts `leaving` are nodes that
+    leave: these keep it for as long as they run.
     """
 
     names: Names
@@ -80,6 +82,8 @@ class Cluster:
     public_bridge: str
     hypervisor: str = "libvirt"
     portals: IPv4Network | None = None
+    shared_mib: int = 0
+    leaving: tuple[str, ...] = ()
 
     def portal(self, storage: str) -> str:
         """The address at which a storage host's targets for this cluster are."""
@@ -135,6 +139,7 @@ def lay_out(cluster: Cluster, render_domain: RenderDomain) -> list[Row]:
     if cluster.storage.volume == "lvm":
         images = {key: _golden(cluster, image) for key, image in images.items()}
         rows += images.values()
+    shared = _shared(cluster)
     disks: dict[int, list[list[Row]]] = {}
     for guest in cluster.guests:
         root = _disk(cluster, guest, "root", guest.disk_mib, images[guest.storage, guest.image])
@@ -142,6 +147,10 @@ def lay_out(cluster: Cluster, render_domain: RenderDomain) -> list[Row]:
         if guest is frontend:  # its disks come first: everything waits for the frontend
             disks[guest.position].append(_disk(cluster, guest, "home", cluster.home_mib, None))
         rows += [row for disk in disks[guest.position] for row in disk]
+        if shared:
+            rows += shared if guest is frontend else ()
+            mine = [row for row in shared if row.op != "open_iscsi" or row.host == guest.host]
+            disks[guest.position].append(mine)
     if cluster.hypervisor == "null":
         return [*rows, *_null_guests(cluster, links, disks)]
     iso = _iso(cluster, frontend)
@@ -220,53 +229,91 @@ def _pool(cluster: Cluster) -> dict[str, Any]:
     return {"pool_mib": storage.pool_gib * 1024, "full_percent": storage.full_percent}
 
 
+@dataclass(frozen=True)
+class _Volume:
+    """A volume to be: where, how large, cloned from what, and whose; `label` is what it is called in words.
+
+    The `hosts` are those that use it; the `leaving` ones may still log in.
+    """
+
+    name: str
+    label: str
+    storage: str
+    size_mib: int
+    image: Row | None
+    hosts: tuple[str, ...]
+    leaving: tuple[str, ...] = ()
+    node_id: int | None = None
+
+
 def _disk(cluster: Cluster, guest: Guest, what: str, size_mib: int, image: Row | None) -> list[Row]:
-    """The volume, its export, and the host's login where the host attaches it; the last is what a guest needs."""
-    volume = cluster.names.volume(guest.name, what)
-    args: dict[str, Any] = {"volume": volume, "size_mib": size_mib, "image": image.name if image else None}
-    if cluster.storage.volume != "file":
-        args |= {"wipe": cluster.storage.wipe}
-    if cluster.storage.volume == "lvm":
+    name, label = cluster.names.volume(guest.name, what), f"{guest.name} {what}"
+    return _rows_of(
+        cluster, _Volume(name, label, guest.storage, size_mib, image, (guest.host,), node_id=guest.id)
+    )
+
+
+def _shared(cluster: Cluster) -> list[Row]:
+    """The rows of the volume that all guests may write, beside the frontend's own; none where it is not asked for."""
+    if not cluster.shared_mib:
+        return []
+    hosts = tuple(dict.fromkeys(guest.host for guest in cluster.guests))
+    name, storage = cluster.names.shared_volume, cluster.guests[0].storage
+    return _rows_of(cluster, _Volume(name, SHARED, storage, cluster.shared_mib, None, hosts, cluster.leaving))
+
+
+def _rows_of(cluster: Cluster, volume: _Volume) -> list[Row]:
+    """The volume, its export, and the hosts' logins where they attach it themselves."""
+    storage, image = cluster.storage, volume.image
+    args: dict[str, Any] = {
+        "volume": volume.name,
+        "size_mib": volume.size_mib,
+        "image": image.name if image else None,
+    }
+    if storage.volume != "file":
+        args |= {"wipe": storage.wipe}
+    if storage.volume == "lvm":
         args |= _pool(cluster)
-    label, needs = f"volume {guest.name} {what}", (image.key, *image.needs) if image else ()
-    rows = [Row(guest.storage, cluster.storage.volume, volume, label, args, needs, guest.id)]
-    label = f"export of {guest.name} {what} to {guest.host}"
-    args = _export(cluster, guest, volume)
-    needs = (rows[0].key, *_on_own_network(cluster, guest.storage))
-    rows.append(Row(guest.storage, cluster.storage.export, volume, label, args, needs, guest.id))
-    if cluster.storage.attach == "open_iscsi":
-        label = f"login of {guest.host} to {guest.name} {what}"
-        args = _login(cluster, guest, volume)
-        needs = (rows[1].key, *_on_own_network(cluster, guest.host))
-        rows.append(Row(guest.host, "open_iscsi", volume, label, args, needs, guest.id))
+    label, needs = f"volume {volume.label}", (image.key, *image.needs) if image else ()
+    rows = [Row(volume.storage, storage.volume, volume.name, label, args, needs, volume.node_id)]
+    to = "the hosts of all nodes" if volume.node_id is None else volume.hosts[0]
+    label, args = f"export of {volume.label} to {to}", _export(cluster, volume)
+    needs = (rows[0].key, *_on_own_network(cluster, volume.storage))
+    rows.append(Row(volume.storage, storage.export, volume.name, label, args, needs, volume.node_id))
+    for host in volume.hosts if storage.attach == "open_iscsi" else ():
+        label, args = f"login of {host} to {volume.label}", _login(cluster, volume)
+        needs = (rows[1].key, *_on_own_network(cluster, host))
+        rows.append(Row(host, "open_iscsi", volume.name, label, args, needs, volume.node_id))
     return rows
 
 
-def _export(cluster: Cluster, guest: Guest, volume: str) -> dict[str, Any]:
-    """Arguments of the export: `tgt` knows the host by its address, `lio` by its IQN."""
-    host = cluster.hosts[guest.host]
-    shared = {
-        "target": cluster.names.target(volume),
-        "volume": volume,
-        "user": volume,
-        "password": {"secret": f"chap:{volume}"},
+def _export(cluster: Cluster, volume: _Volume) -> dict[str, Any]:
+    """Arguments of the export: `tgt` knows hosts by their addresses, `lio` by their IQNs. One is said by itself."""
+    lio = cluster.storage.export == "lio"
+    hosts = [cluster.hosts[name] for name in (*volume.hosts, *volume.leaving)]
+    known = sorted({host.initiator if lio else host.storage_address for host in hosts})
+    exported: dict[str, Any] = {
+        "target": cluster.names.target(volume.name),
+        "volume": volume.name,
+        "user": volume.name,
+        "password": {"secret": f"chap:{volume.name}"},
+        "initiator": known[0] if len(known) == 1 else known,
     }
-    if cluster.storage.export == "lio":
-        portal = cluster.portal(guest.storage)
-        mutual = {"secret": f"chap:{volume}-target"}
-        return shared | {"initiator": host.initiator, "portal": portal, "mutual": mutual}
-    return shared | {"initiator": host.storage_address, "store": cluster.storage.volume}
+    if lio:
+        mutual = {"secret": f"chap:{volume.name}-target"}
+        return exported | {"portal": cluster.portal(volume.storage), "mutual": mutual}
+    return exported | {"store": cluster.storage.volume}
 
 
-def _login(cluster: Cluster, guest: Guest, volume: str) -> dict[str, Any]:
+def _login(cluster: Cluster, volume: _Volume) -> dict[str, Any]:
     lio = cluster.storage.export == "lio"
     return {
-        "target": cluster.names.target(volume),
-        "portal": cluster.portal(guest.storage),
+        "target": cluster.names.target(volume.name),
+        "portal": cluster.portal(volume.storage),
         "lun": LUNS[cluster.storage.export],
-        "user": volume,
-        "password": {"secret": f"chap:{volume}"},
-        "mutual": {"secret": f"chap:{volume}-target"} if lio else None,
+        "user": volume.name,
+        "password": {"secret": f"chap:{volume.name}"},
+        "mutual": {"secret": f"chap:{volume.name}-target"} if lio else None,
         "wait_s": cluster.storage.wait_s,
     }
 
@@ -282,7 +329,7 @@ def _domain(
 ) -> Row:
     names, host = cluster.names, cluster.hosts[guest.host]
     name, is_frontend = names.domain(guest.name), guest.position == 0
-    disks = [_domain_disk(cluster, guest, rows[-1]) for rows in volumes]
+    disks = [_domain_disk(cluster, guest, rows) for rows in volumes]
     nics = [{"bridge": names.bridge, "mac": names.mac(guest.position, 0), "tap": names.tap(guest.position)}]
     if is_frontend:
         nics.append({"bridge": cluster.public_bridge, "mac": names.mac(0, 1), "tap": names.public_tap})
@@ -309,37 +356,41 @@ def _domain(
     }
     op = "xen" if cluster.hypervisor == "xen" else "domain"
     if op == "domain":
-        args["chap"] = _chap(cluster, volumes)
+        args["chap"] = _chap(cluster, guest, volumes)
     label = f"guest {guest.name} on {guest.host}"
     return Row(guest.host, op, name, label, args, (*(r[-1].key for r in volumes), *needs), guest.id)
 
 
-def _chap(cluster: Cluster, volumes: list[list[Row]]) -> list[dict[str, Any]]:
+def _chap(cluster: Cluster, guest: Guest, volumes: list[list[Row]]) -> list[dict[str, Any]]:
     """The secrets with which QEMU logs in to a guest's volumes itself; none where the host does."""
     if cluster.storage.attach != "qemu":
         return []
     return [
         {
-            "uuid": cluster.names.uuid(export.name),
-            "usage": export.args["target"],
+            "uuid": cluster.names.uuid(_secret(cluster, guest, export)),
+            "usage": cluster.names.target(_secret(cluster, guest, export)),
             "password": {"secret": f"chap:{export.name}"},
         }
         for export in (rows[1] for rows in volumes)
     ]
 
 
-def _domain_disk(cluster: Cluster, guest: Guest, row: Row) -> dict[str, Any]:
+def _secret(cluster: Cluster, guest: Guest, export: Row) -> str:
+    """What libvirt keeps the secret of an export by: a guest's own, so that no other takes it away as it starts."""
+    return cluster.names.volume(guest.name, SHARED) if export.node_id is None else export.name
+
+
+def _domain_disk(cluster: Cluster, guest: Guest, rows: list[Row]) -> dict[str, Any]:
     """A disk as the domain's template takes it: by the hypervisor's own login, or the host's device."""
-    serial, target = row.name.rsplit("-", 1)[1], row.args["target"]
-    portal = cluster.portal(guest.storage)
+    export, row = rows[1], rows[-1]
+    serial, target, portal = row.name.rsplit("-", 1)[1], row.args["target"], cluster.portal(export.host)
+    disk = {"serial": serial, "is_shared": export.node_id is None}
     if row.op == "open_iscsi":
         # The name that udev's rules give a logged-in volume (60-persistent-storage.rules).
         lun = LUNS[cluster.storage.export]
-        return {
-            "serial": serial,
-            "device": f"/dev/disk/by-path/ip-{portal}:3260-iscsi-{target}-lun-{lun}",
-        }
-    return {"target": target, "portal": portal, "user": row.args["user"], "serial": serial}
+        return disk | {"device": f"/dev/disk/by-path/ip-{portal}:3260-iscsi-{target}-lun-{lun}"}
+    secret = cluster.names.target(_secret(cluster, guest, export))
+    return disk | {"target": target, "portal": portal, "user": row.args["user"], "secret": secret}
 
 
 def _null_guests(

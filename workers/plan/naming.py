@@ -17,6 +17,8 @@ from ipaddress import IPv4Interface, IPv4Network
 VIDS = 4096
 # IFNAMSIZ is 16 with the final NUL (linux/if.h).
 LINK_NAME_MAX = 15
+# What the volume that all nodes may write is called, and its disk's serial number in each of them.
+SHARED = "shared"
 NAMESPACE = uuid.UUID("5f1d5d6e-6c1c-5b0e-9c39-7c1f0f2b8a11")
 
 
@@ -69,8 +71,13 @@ class Names:
         return str(uuid.uuid5(NAMESPACE, self.domain(node)))
 
     def volume(self, node: str, what: str) -> str:
-        """A volume: `what` is `root` or `home`."""
+        """A volume of a node's own, `what` is `root` or `home`; or a node's way into the one that it shares."""
         return f"{self.key}-{node}-{what}"
+
+    @property
+    def shared_volume(self) -> str:
+        """The volume that all nodes may write."""
+        return f"{self.key}-{SHARED}"
 
     def target(self, volume: str) -> str:
         """The iSCSI name of a volume's target (RFC 3720 section 3.2.6.3.1)."""

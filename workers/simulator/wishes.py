@@ -29,7 +29,12 @@ from app.settings import Settings
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f simulated"
 # What is not said is small: of a group of nodes, and of the cluster besides.
 OF_GROUP: Mapping[str, Any] = {"node_count": 1, "vcpus": 1, "memory_mib": 1024, "disk_gib": 8}
-OF_CLUSTER: Mapping[str, Any] = {"home_gib": 8, "rolls": [], "users": [User("user", (KEY,))]}
+OF_CLUSTER: Mapping[str, Any] = {
+    "home_gib": 8,
+    "shared_disk_gib": 0,
+    "rolls": [],
+    "users": [User("user", (KEY,))],
+}
 DEFAULTS = {**OF_GROUP, **OF_CLUSTER}
 # How often, and what a request may say but for who uses the cluster: here nobody does.
 REPEATED = ("times", "every_days", "zone")

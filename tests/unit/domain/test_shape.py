@@ -41,6 +41,14 @@ def test_sizes_without_groups_are_the_one_group_called_node() -> None:
     assert shape(node_count=5, least=2).least == 2
 
 
+def test_a_disk_that_every_node_may_write_is_there_when_it_is_asked_for() -> None:
+    assert [shape(**over).shared_disk_gib for over in ({}, {"shared_disk_gib": 0})] == [0, 0]
+    assert shape(shared_disk_gib=3).smallest.shared_disk_gib == 3
+    told = wrong(group(), shared_disk_gib=1, limits=Limits(shared_disk_gib=0))
+    assert set(told) == {"shared_disk_gib"}
+    assert "hypervisor" in told["shared_disk_gib"]
+
+
 def test_nodes_are_named_after_their_group() -> None:
     both = shape(**grouped(group(node_count=2), group(name="big", node_names=["huge"])))
     assert both.node_names == ("node1", "node2", "huge")

@@ -19,6 +19,8 @@ DISKS = [
         "target": target,
         "portal": "198.18.0.14",
         "user": target.partition(":")[2],
+        "secret": target,
+        "is_shared": False,
         "serial": target.rsplit("-")[-1],
     }
     for target in TARGETS
@@ -58,8 +60,13 @@ def check(xml: str) -> domain_xml.Definition:
 
 
 DEVICES = [
-    {"serial": "root", "device": f"/dev/disk/by-path/ip-198.18.0.14:3260-iscsi-{TARGETS[0]}-lun-0"},
+    {
+        "serial": "root",
+        "is_shared": False,
+        "device": f"/dev/disk/by-path/ip-198.18.0.14:3260-iscsi-{TARGETS[0]}-lun-0",
+    },
 ]
+SHARED = DISKS[0] | {"serial": "shared", "is_shared": True}
 
 
 @pytest.mark.parametrize(
@@ -69,6 +76,8 @@ DEVICES = [
         {"virt_type": "kvm"},
         {"iso": None, "disks": DISKS[:1]},
         {"disks": DEVICES},
+        {"disks": [*DISKS, SHARED]},
+        {"disks": [DISKS[0], SHARED], "devices": "emulated"},
         {"devices": "emulated"},
     ],
 )
@@ -172,7 +181,8 @@ def test_another_cluster_s_names_are_refused():
 def test_what_the_template_does_not_make_is_not_allowed_either():
     """A place that no definition of ours has is a hole waiting for a use."""
     made: set[str] = set()
-    for fields in ({}, {"virt_type": "kvm"}, {"disks": DEVICES}):
+    on_host = DEVICES[0] | {"is_shared": True}
+    for fields in ({}, {"virt_type": "kvm"}, {"disks": [*DEVICES, on_host]}, {"disks": [*DISKS, SHARED]}):
         root = ElementTree.fromstring(render(**fields))
         made |= {place for place, _ in domain_xml.places(root)}
     assert set(ALLOWED) == made

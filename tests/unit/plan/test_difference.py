@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tests.unit.plan.test_layout import laid_out, reservation  # noqa: F401 - a fixture
+from tests.unit.plan.test_shared_disk import with_shared_disk
 from workers.plan.difference import difference
 from workers.plan.layout import Key, Row
 
@@ -51,6 +52,17 @@ def test_a_node_on_a_host_of_its_own_widens_the_network(laid_out: LaidOut) -> No
     assert {row.key for row in found.changed if row.op == "vxlan"} == {
         *(("gw1", "vxlan", "lh7-br"), ("c1", "vxlan", "lh7-br"))
     }
+
+
+def test_a_node_on_a_host_of_its_own_is_let_in_to_the_shared_volume(laid_out: LaidOut) -> None:  # noqa: F811
+    """R83; and what is a node's own stays as it was made."""
+    one, two = laid_out(with_shared_disk(("node1",))), laid_out(with_shared_disk())
+    found = difference(two, standing(one))
+    assert [row.key for row in found.changed if row.op == "tgt"] == [("st1", "tgt", "lh7-shared")]
+    assert not [row for row in found.new if row.name == "lh7-shared"]
+    kept = standing(two)
+    kept["st1", "tgt", "lh7-node1-root"]["initiator"] = "198.18.9.99"
+    assert not difference(two, kept).changed
 
 
 def test_a_node_fewer_takes_its_own_rows_and_the_host_it_had_for_itself(laid_out: LaidOut) -> None:  # noqa: F811

@@ -72,7 +72,14 @@ def reservation(names: Iterable[str] = ("node1", "node2"), devel: Iterable[str] 
         node.storage_id, node.vcpus, node.memory_mib, node.disk_gib = 4, 1, 512, 4
     users = [ClusterUser(name="alice", uid=2001, keys=[KEY])]
     return Reservation(
-        id=7, name="class", home_gib=1, rolls=["slurm"], nodes=nodes, users=users, groups=[plain, other]
+        id=7,
+        name="class",
+        home_gib=1,
+        shared_disk_gib=0,
+        rolls=["slurm"],
+        nodes=nodes,
+        users=users,
+        groups=[plain, other],
     )
 
 
