@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import lifecycle, seen
+from lab import lifecycle
 from lab.plan import Lab
 from lab.site import leasehold
 from tests.machines.machine import Machine
@@ -44,9 +44,3 @@ def test_hosts_are_added_with_their_facts(machine_lab: Lab, x1: Machine, x2: Mac
     facts = json.loads(leasehold(x1.site, "host", "show", "x1", "--json"))["facts"]
     assert f"{machine_lab.address(machine_lab.host('x1'))}/24" in facts["addresses"]
     assert {"eth0", "eth1", "eth2", "br-public"} <= {link["name"] for link in facts["links"]}
-
-
-def test_two_looks_at_the_same_hosts_are_equal(
-    machine_lab: Lab, x1: Machine, x2: Machine, st1: Machine
-) -> None:
-    assert seen.snapshot(machine_lab.name) == seen.snapshot(machine_lab.name)

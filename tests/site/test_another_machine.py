@@ -12,6 +12,7 @@ import pytest
 
 import lab as labs
 from app.db import trouble
+from lab.plan import HOST_DIR
 from lab.site import LEASEHOLD
 from tests.site.life import ENDED_WITHIN_S, READY_WITHIN_S, Life, of_clusters
 from workers.engine.ssh import fingerprint
@@ -99,4 +100,39 @@ def test_on_another_compute_host_the_guests_are_made_again_with_their_disks(new_
             life.cancel(booked)
             life.wait(booked, "ended", ENDED_WITHIN_S)
             assert life.snapshot() == of_clusters(life.before)
+    assert life.held(booked) == (0, 0)
+
+
+def test_volumes_that_another_storage_host_has_not_are_told_and_not_made_empty(new_life: NewLife) -> None:
+    life = new_life(passes=LOOK)
+    booked = life.book()
+    guests = {f"lh{booked}-frontend", f"lh{booked}-node1"}
+    with life.passes():
+        life.wait(booked, "ready", READY_WITHIN_S)
+        with replaced(life, "st1") as key:
+            life.until(lambda: degraded(life, booked) is not None, "not told to be degraded", booked)
+            pin_its_new_key(life, "st1", key)
+            life.until(
+                lambda: str(degraded(life, booked)).startswith("st1 has lost"),
+                "not told to be lost",
+                booked,
+            )
+            assert degraded(life, booked) == "st1 has lost the disks of frontend, the disks of node1."
+            # Cloned, the golden images are there again; the volumes stay away however often they are asked for.
+            life.until(
+                lambda: len([event for event in life.events(booked) if event.kind == "lost"]) == 3,
+                "not each volume is told",
+                booked,
+            )
+            seen = life.snapshot()
+            assert seen["st1"]["files"]["volumes"] == []
+            assert seen["st1"]["targets"] == []
+            running = {
+                guest for host in seen.values() if isinstance(host, dict) for guest in host.get("domains", ())
+            }
+            assert running == guests, "whoever has something in memory may look at it yet"
+            listed = labs.on(life.lab, life.lab.host("st1"), ["ls", "-A", str(HOST_DIR)]).stdout
+            assert "helper.pyz" in listed
+            life.cancel(booked)
+            life.wait(booked, "ended", ENDED_WITHIN_S)
     assert life.held(booked) == (0, 0)
