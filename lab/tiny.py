@@ -8,7 +8,7 @@ compute node answers a ping over the private network. When another edition of th
 reports both anew. On a disk that all nodes may write each leaves a line, and tells its console what others left there.
 They run under QEMU and, paravirtual, under Xen. An emulated node is a compute node that knows a SATA disk, an e1000e
 interface and a second serial port, and no virtio device. All set their clocks as the rolls' guests do, and tell their
-console then, and at first, which boot this is.
+console then, and at first, which boot this is. Their power button switches them off.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from lab.run import run
 FOLLOW_CLOCK = Path(__file__).parents[1] / "rolls/base/files/all/usr/lib/leasehold/follow-clock"
 CACHE = Path("/var/cache/leasehold/tiny")
 KINDS = ("frontend", "compute", "emulated")
-# What the guests' devices need; what these need in turn is looked up. ata_piix and sr_mod are for the CD drive.
+# What the guests' devices need; what these need in turn is looked up. ata_piix and sr_mod are for the CD drive, button
+# and evdev for the power button.
 MODULES = (
     *("virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "ata_piix", "sr_mod"),
-    *("xen_blkfront", "xen_netfront", "isofs"),
+    *("xen_blkfront", "xen_netfront", "isofs", "button", "evdev"),
 )
-EMULATED_MODULES = ("ahci", "sd_mod", "e1000e")
+EMULATED_MODULES = ("ahci", "sd_mod", "e1000e", "button", "evdev")
 # What brings a kernel into the form that GRUB for Xen boots is the same as in the golden images.
 VMLINUX = Path(__file__).parents[1] / "rolls/base/space/base/root/etc/kernel/postinst.d/leasehold-vmlinux"
 
@@ -161,6 +162,9 @@ accept() {
 }
 
 tell_boot() { echo "$1 boot $(cat /proc/sys/kernel/random/boot_id) at $(date -u +%s)"; }
+for events in /dev/input/event*; do # nobody types here: what comes is the power button
+    dd if="$events" of=/dev/null bs=1k count=1 2> /dev/null && poweroff -f &
+done
 tell_boot first
 sh /follow-clock | while read -r line; do tell_boot "$line;"; done &
 "$(cat /kind)"

@@ -157,6 +157,10 @@ def _why(row: Reservation, before: str, lead: timedelta, at: datetime) -> str:
         return row.why or ("Work on it goes on." if row.state in ON_HOSTS else "It stays as it is.")
     if row.state in ("ending", "ended", "cancelled") and row.cancel_requested_at is not None:
         return f"It was cancelled at {_time(row.cancel_requested_at)}."
+    if row.state == "saved":
+        return "Its slot is over, and its disks are kept."
+    if before == "saved":
+        return "Its disks are kept no longer."
     if row.state in ("ending", "ended"):
         return f"Its slot ends at {_time(row.end_at)}."
     if row.state == "building":

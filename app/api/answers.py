@@ -57,6 +57,8 @@ FULL = thing(
     **SUMMARY["properties"],
     series_id=maybe(WHOLE),
     suspend_requested_at=maybe(TIME),
+    keep_until={**maybe(TIME), "description": "Until when its disks are kept after its slot."},
+    saved_id={**maybe(WHOLE), "description": "The saved cluster that it is, with its disks."},
     summary=TEXT,
     degraded={**maybe(TEXT), "description": "What of it is missing, or cannot be built; null: nothing."},
     home_gib=WHOLE,

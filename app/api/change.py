@@ -4,15 +4,16 @@
 
 from __future__ import annotations
 
-from flask import jsonify
+from flask import jsonify, url_for
 from flask.typing import ResponseReturnValue
 
 from app.api import body, show
-from app.api.fields import MOMENT_SCHEMA, TEXT, Field, Fields, moment, text, texts, whole
+from app.api.fields import MOMENT_SCHEMA, TEXT, Field, Fields, moment, moment_or_now, text, texts, whole
 from app.api.problem import Unversioned, problem
-from app.api.reservation import as_it_stands
+from app.api.reservation import NEW, as_it_stands
 from app.booking import change, decide
 from app.booking import resize as resizing
+from app.booking import save as saving
 from app.booking import suspend as suspending
 from app.domain.errors import InvalidRequest, NoRoom
 from app.web import visit
@@ -46,6 +47,14 @@ NODES: Fields = {
         {"type": "array", "items": TEXT, "description": "The nodes that go; none: the last of a group."},
     ),
 }
+UNTIL: Fields = {
+    "until": Field(
+        moment_or_now,
+        MOMENT_SCHEMA | {"type": ["string", "null"], "description": "null: no longer."},
+        is_required=True,
+    )
+}
+SLOT: Fields = {name: NEW[name] for name in ("name", "start", "end", "note")}
 NOTE: Fields = {"note": Field(text, TEXT | {"minLength": 1, "maxLength": 2000}, is_required=True)}
 
 
@@ -122,8 +131,32 @@ def resume(reservation_id: int) -> ResponseReturnValue:
     try:
         suspending.resume(site.database, site.settings, visit.me(), reservation_id, seen(), now=visit.now())
     except NoRoom as why:
-        return problem(409, str(why), reasons=list(why.reasons), in_the_way=show.in_the_way(why.in_the_way))
+        return _no_room(why)
     return as_it_stands(reservation_id)
+
+
+def keep(reservation_id: int) -> ResponseReturnValue:
+    """Keep its disks after its slot until then; or, once it is saved, longer or shorter, or not any more."""
+    site, until = visit.site(), body.fields(UNTIL)["until"]
+    try:
+        saving.keep(site.database, site.settings, visit.me(), reservation_id, seen(), until, now=visit.now())
+    except NoRoom as why:
+        return _no_room(why)
+    return as_it_stands(reservation_id)
+
+
+def restore(reservation_id: int) -> ResponseReturnValue:
+    """Ask for a saved cluster again, in another slot; the answer is the new reservation."""
+    site, asked = visit.site(), body.fields(SLOT)
+    try:
+        made = saving.restore(
+            site.database, site.settings, visit.me(), reservation_id, seen(), asked, now=visit.now()
+        )
+    except NoRoom as why:
+        return _no_room(why)
+    answer = as_it_stands(made, 201)
+    answer.headers["Location"] = url_for("reservation.detail", reservation_id=made)
+    return answer
 
 
 def give(reservation_id: int) -> ResponseReturnValue:
@@ -138,6 +171,11 @@ def note(reservation_id: int) -> ResponseReturnValue:
     left = body.fields(NOTE)["note"]
     change.note(visit.site().database, visit.me(), reservation_id, left, now=visit.now())
     return "", 204
+
+
+def _no_room(why: NoRoom) -> ResponseReturnValue:
+    """What is short, and who is in the way."""
+    return problem(409, str(why), reasons=list(why.reasons), in_the_way=show.in_the_way(why.in_the_way))
 
 
 def seen() -> int:

@@ -110,6 +110,14 @@ OPERATIONS = (
         body=change.NOTHING, is_versioned=True, refusals=(409,),
     ),
     Operation(
+        "PUT", f"{ONE}/keep", "change.keep", change.keep, PROVIDERS, "Summary",
+        body=change.UNTIL, is_versioned=True, refusals=(409,),
+    ),
+    Operation(
+        "POST", f"{ONE}/restore", "change.restore", change.restore, PROVIDERS, "Summary", 201,
+        body=change.SLOT, is_versioned=True, refusals=(409,),
+    ),
+    Operation(
         "PUT", f"{ONE}/owner", "change.give", change.give, PROVIDERS, None, 204,
         body=change.OWNER, is_versioned=True,
     ),

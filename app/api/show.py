@@ -96,6 +96,8 @@ def reservation(session: Session, row: Reservation, now: datetime) -> dict[str, 
         "hold_until": time(row.hold_until),
         "cancel_requested_at": time(row.cancel_requested_at),
         "suspend_requested_at": time(row.suspend_requested_at),
+        "keep_until": time(row.keep_until),
+        "saved_id": row.saved_id,
         "why": row.why,
         "summary": words.sentence(
             row, summed, now, ZONE, decider, next((one for one in offered if one.is_open(now)), None)

@@ -63,7 +63,8 @@ def report(
         raise InvalidRequest({"to": "The end of the time must be after its begin."})
     if until - since > LONGEST:
         raise InvalidRequest({"to": f"Ask for {LONGEST.days} days at most."})
-    longest = timedelta(days=settings.booking.max_days)
+    # As long as a slot may be, with its disks kept as far ahead as one may book.
+    longest = 2 * timedelta(days=settings.booking.max_days)
     with database.reading() as session:
         if by == "project":
             uses = usage.of_projects(session, account, since, until, longest)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -27,6 +27,7 @@ from app.settings import Settings
 
 LONGEST_NOTE = 2000
 INSTANT = timedelta(microseconds=1)
+FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def latest_end(
 ) -> Latest:
     """Until when what the reservation holds is free for it, and who is in the way then, as `account` may know."""
     with database.reading() as session:
-        return _latest(session, settings, account, _mine(session, account, reservation_id), now)
+        return _latest(session, settings, account, owned(session, account, reservation_id), now)
 
 
 def set_end(
@@ -69,6 +70,9 @@ def set_end(
             raise InvalidRequest(
                 {"end": "The end must lie ahead, and after the start. To end it now, cancel it."}
             )
+        if end > (kept_until := _kept_until(row)):
+            message = f"Its disks are kept until {kept_until:%Y-%m-%d %H:%M} UTC: keep them longer first."
+            raise InvalidRequest({"end": message})
         if end > row.end_at:
             may_extend(settings, account, row)
             _check_quota(session, settings, account, row.project_id, row, end, now)
@@ -78,7 +82,12 @@ def set_end(
                 raise NoRoom([reason], in_the_way=latest.in_the_way)
         before, row.end_at = row.end_at, end
         row.hold_until = min(row.hold_until, end)
-        ledger.set_end(session, row.id, end + room.gap(settings))
+        gap = room.gap(settings)
+        if row.keep_until is not None:
+            ledger.keep_nothing(session, row.id, before)
+        ledger.set_end(session, row.id, end + gap)
+        if row.keep_until is not None:
+            ledger.take(session, row.id, room.of_disks(row), Slot(end + gap, row.keep_until + gap))
         word = "extended" if end > before else "shortened"
         message = f"{account.name} {word} it to {end:%Y-%m-%d %H:%M} UTC."
         version.change(session, account.name, row, word, message, {"end": (before, end)}, now)
@@ -120,11 +129,12 @@ def note(database: Database, account: Account, reservation_id: int, text: str, *
     if not text or len(text) > LONGEST_NOTE or "\x00" in text:
         raise InvalidRequest({"note": f"A note is text of 1 to {LONGEST_NOTE:,} characters."})
     with database.writing() as session:
-        row = _mine(session, account, reservation_id)
+        row = owned(session, account, reservation_id)
         event.record(session, now, account.name, "note", text, reservation_id=row.id)
 
 
-def _mine(session: Session, account: Account, reservation_id: int) -> Reservation:
+def owned(session: Session, account: Account, reservation_id: int) -> Reservation:
+    """The reservation, where the account may change it."""
     row = reservation.get(session, account, reservation_id)
     if row is None:
         raise NotFound("There is no such reservation.")
@@ -133,10 +143,17 @@ def _mine(session: Session, account: Account, reservation_id: int) -> Reservatio
     return row
 
 
+def _kept_until(row: Reservation) -> datetime:
+    """The latest end that the date lets it have until which its disks are kept, or were before it was restored."""
+    if row.saved is not None and row.saved.keep_until is not None:
+        return row.saved.keep_until
+    return FOREVER if row.keep_until is None else row.keep_until - INSTANT
+
+
 def changeable(session: Session, account: Account, reservation_id: int, seen: int) -> Reservation:
     """The reservation as at version `seen`, where the account may change it and there is something left to change."""
-    row = _mine(session, account, reservation_id)
-    if row.state in (*FINAL, "ending") or row.cancel_requested_at is not None:
+    row = owned(session, account, reservation_id)
+    if row.state in (*FINAL, "ending", "saved") or row.cancel_requested_at is not None:
         state = row.state if row.cancel_requested_at is None else "cancelled"
         message = f"The reservation is {state}: there is nothing left to change."
         raise version.conflict(session, row, seen, message)
@@ -170,7 +187,7 @@ def _check_quota(
 def _latest(
     session: Session, settings: Settings, account: Account, row: Reservation, now: datetime
 ) -> Latest:
-    longest = row.start_at + limits(settings).length
+    longest = min(row.start_at + limits(settings).length, _kept_until(row))
     if longest <= row.end_at:
         return Latest(row.end_at)
     gap = room.gap(settings)

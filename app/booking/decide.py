@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from app.booking import version
+from app.booking import save, version
 from app.db import ledger, reservation
 from app.db.account import Account
 from app.db.base import Database
@@ -57,7 +57,8 @@ def reject(
 def cancel(database: Database, account: Account, reservation_id: int, *, now: datetime) -> None:
     """Ask for the end of the reservation now, whatever its state; the passes take down what stands.
 
-    Asking twice is the same as once. Conflict when it is over already.
+    What is kept of it goes only when it is asked for again, once it is saved. Asking twice is the same as once.
+    Conflict when it is over already, or when its disks are another cluster's.
     """
     with database.writing(ledger=True) as session:
         row = reservation.get(session, account, reservation_id)
@@ -67,7 +68,9 @@ def cancel(database: Database, account: Account, reservation_id: int, *, now: da
             raise NotAllowed("Only its owner or a cluster provider may cancel a reservation.")
         if row.state in FINAL:
             raise Conflict(f"The reservation is {row.state} already; there is nothing to cancel.")
-        if row.cancel_requested_at is None:
+        if row.state == "saved":
+            save.let_go(session, account, row, now)
+        elif row.cancel_requested_at is None:
             call_off(session, account, row, now)
 
 

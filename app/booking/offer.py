@@ -23,7 +23,7 @@ from app.db.base import Database
 from app.db.offer import Offer
 from app.db.reservation import Reservation
 from app.domain.capacity import beyond
-from app.domain.errors import InvalidRequest, NoRoom, NotAllowed, NotFound
+from app.domain.errors import Conflict, InvalidRequest, NoRoom, NotAllowed, NotFound
 from app.domain.offer import Terms, changed
 from app.domain.placement import Placement
 from app.domain.request import User, validate
@@ -52,12 +52,17 @@ def make(
     `raw` holds start, end and the shape, as `domain.request.validate` reads them; of a group with a least as many are
     held as there is room for, see `accept`. The offer is open until the request's hold ends, or the offered slot; an
     offer made before is withdrawn.
+    Conflict for a saved cluster, whose disks have their sizes.
     For cluster providers, whom no quota binds; NotAllowed also for one's own request where `decide.approve` is.
     InvalidRequest, NoRoom and Conflict change nothing.
     """
     with database.reading() as session:
         row = decide.open_request(session, account, reservation_id, seen, now)
         decide.check_own(settings, account, row)
+        if row.saved_id is not None:
+            raise Conflict(
+                "It is a saved cluster, as large as its disks are: approve the request, or reject it."
+            )
         users = [User(user.name, tuple(user.keys)) for user in row.users]
     terms = _validate({**raw, "name": row.name, "users": users}, message, settings, rolls, appliances, now)
     check_hosts(database, account, raw, terms.shape)

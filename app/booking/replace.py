@@ -106,7 +106,9 @@ def _tell(
     slot = Slot(max(row.start_at, now), row.end_at) if row.end_at > now else Slot(row.start_at, row.end_at)
     with database.reading() as session:
         shape = room.shape_of(session.get_one(Reservation, row.id))
-        instead = availability.instead(session, settings, None, shape, slot, now, row.id)
+        # What else there is room for has disks of its own.
+        is_new = row.saved_id is None
+        instead = availability.instead(session, settings, None, shape, slot, now, row.id) if is_new else []
     offers = [
         f"{one.kind}, {one.shape.most} nodes from {one.slot.start:%Y-%m-%d %H:%M} to {one.slot.end:%Y-%m-%d %H:%M} UTC"
         for one in instead
@@ -125,14 +127,16 @@ def _place_anew(
 ) -> list[tuple[str, str, str]]:
     """Move what is on hosts that are out, and where that does not fit, whatever it takes: what moved, from which host,
     to which."""
-    groups = room.groups(room.shape_of(row), settings)
+    groups = room.groups_of(row, settings)
     slot = room.occupied(settings, Slot(row.start_at, row.end_at))
-    held = {node.name: node.host_id for node in row.nodes} | {room.DISKS: row.nodes[0].storage_id}
+    held = {node.name: node.host_id for node in row.nodes}
+    if row.saved_id is None:
+        held[room.DISKS] = row.nodes[0].storage_id
     stock = room.read(session, settings, slot, now, without=row.id)
     placed = _fewest_moves(groups, held, out, stock, slot)
     names = {host.id: host.name for host in stock.candidates} | {host.id: host.name for host in out.values()}
     for node in row.nodes:
-        node.host_id, node.storage_id = placed[node.name], placed[room.DISKS]
+        node.host_id, node.storage_id = placed[node.name], placed.get(room.DISKS, node.storage_id)
     ledger.move(session, row.id, room.on_hosts(groups, placed), slot)
     return [(what, names[held[what]], names[placed[what]]) for what in held if held[what] != placed[what]]
 

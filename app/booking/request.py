@@ -122,10 +122,7 @@ def write(
     series_id: int | None = None,
 ) -> int:
     """Place and store the valid request under the ledger lock; its id. NoRoom and InvalidRequest before any write."""
-    if reservation.live_name_exists(session, wanted.name):
-        raise InvalidRequest(
-            {"name": f"There is a cluster called {wanted.name!r} already. Choose another name."}
-        )
+    check_name(session, wanted.name)
     placed = place(
         session,
         settings,
@@ -137,18 +134,44 @@ def write(
         count_field=wanted.count_field,
     )
     granted = placed.granted
-    rule = _rule(session, settings, account, Holding(granted.most, wanted.slot), now)
-    row = _row(wanted, settings, account, now, rule) | {"request_key": key, "series_id": series_id}
-    number = session.connection().scalars(INSERT, row).one()
+    more = {"request_key": key, "series_id": series_id}
+    told = f"{account.name} asked for {_numbers(wanted.shape, granted)}."
+    number = write_row(
+        session, settings, account, wanted, granted.most, placed.amounts(settings), told, more, now
+    )
     write_nodes(session, settings, number, wanted.shape, granted, placed.placement)
     insert_all(session, ClusterUser, _users(wanted, number))
-    ledger.take(session, number, placed.amounts(settings), room.occupied(settings, wanted.slot))
-    message = f"{account.name} asked for {_numbers(wanted.shape, granted)}."
-    event.record(session, now, account.name, "requested", message, reservation_id=number)
+    return number
+
+
+def write_row(
+    session: Session,
+    settings: Settings,
+    account: Account,
+    wanted: Request,
+    nodes: int,
+    amounts: Mapping[tuple[int | str, str], int],
+    told: str,
+    more: Mapping[str, object],
+    now: datetime,
+) -> int:
+    """Write the reservation with `more` columns, what it takes throughout its occupied slot, and what is `told` of it;
+    its id. It is approved at once where a rule of the site says so of its `nodes`."""
+    rule = _rule(session, settings, account, Holding(nodes, wanted.slot), now)
+    row = _row(wanted, settings, account, now, rule) | dict(more)
+    number = session.connection().scalars(INSERT, row).one()
+    ledger.take(session, number, amounts, room.occupied(settings, wanted.slot))
+    event.record(session, now, account.name, "requested", told, reservation_id=number)
     if rule is not None:
         message = f"Approved by the site's rule {rule.name!r}."
         event.record(session, now, f"rule:{rule.name}", "approved", message, reservation_id=number)
     return number
+
+
+def check_name(session: Session, name: str) -> None:
+    """InvalidRequest where a cluster that is not over bears the name."""
+    if reservation.live_name_exists(session, name):
+        raise InvalidRequest({"name": f"There is a cluster called {name!r} already. Choose another name."})
 
 
 def place(
@@ -191,8 +214,13 @@ def write_nodes(
     placement: Placement,
 ) -> None:
     """Write the groups of the reservation, which has none, as they were asked for, and its nodes as granted."""
-    ids = session.connection().scalars(INSERT_GROUPS, _groups(asked, reservation_id)).all()
+    ids = write_groups(session, reservation_id, asked)
     insert_all(session, Node, _nodes(granted, ids, settings, placement, reservation_id))
+
+
+def write_groups(session: Session, reservation_id: int, asked: Shape) -> Sequence[int]:
+    """Write the groups of the reservation, which has none, as they were asked for; their ids, in their order."""
+    return session.connection().scalars(INSERT_GROUPS, _groups(asked, reservation_id)).all()
 
 
 def _rule(

@@ -121,6 +121,8 @@ def _resize(
             raise Conflict("Its slot is over: there is nothing left to resize.")
         if row.suspend_requested_at is not None or row.state == "suspended":
             raise Conflict("It is suspended: resume it, and resize it when it is ready.")
+        if row.keep_until is not None or row.saved_id is not None:
+            raise Conflict("Its disks are kept after its slot: its nodes stay those that it has.")
         # What is held for an offer is in nobody's way.
         version.withdraw_offer(session, row, account.name, now)
         before = _names(row)

@@ -103,6 +103,26 @@ def of_nodes(nodes: Iterable[Node]) -> dict[tuple[int | str, str], int]:
     return dict(total)
 
 
+def of_disks(row: Reservation) -> dict[tuple[int | str, str], int]:
+    """What the reservation's disks take of their storage hosts, by (host id, resource)."""
+    total: Counter[tuple[int | str, str]] = Counter()
+    for node in row.nodes:
+        gib = node.disk_gib + (row.home_gib + row.shared_disk_gib if node.kind == "frontend" else 0)
+        total[node.storage_id, "disk_mib"] += gib * 1024
+    return dict(total)
+
+
+def groups_of(row: Reservation, settings: Settings) -> list[Group]:
+    """As `groups`, of a reservation as it was granted: the disks of one that was saved have their place."""
+    found = groups(shape_of(row), settings)
+    return found if row.saved_id is None else without_disks(found)
+
+
+def without_disks(wanted: Iterable[Group]) -> list[Group]:
+    """All but what needs a storage host."""
+    return [group for group in wanted if group.role != "storage"]
+
+
 def compute(group: NodeGroup | reservation.NodeGroup, members: tuple[str, ...]) -> Group:
     """What has to find a place for these members of the group: each with its size, where the group may be."""
     return Group(

@@ -429,6 +429,13 @@ def last_ends(session: Session, until: datetime, without: int) -> dict[tuple[int
     return {(SITE if host is None else host, resource): end for host, resource, end in found}
 
 
+def keep_nothing(session: Session, reservation_id: int, over: datetime) -> None:
+    """Let the reservation, whose own slot ends at `over`, hold nothing that begins then or later."""
+    a = Allocation
+    ahead = (a.reservation_id == reservation_id, a.released_at.is_(None), a.start_at >= over)
+    session.execute(delete(a).where(*ahead).execution_options(synchronize_session=False))
+
+
 def release(session: Session, reservation_id: int, now: datetime) -> None:
     """Give back all the reservation still holds, and what is held for an offer to it."""
     drop_offer(session, reservation_id)

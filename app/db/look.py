@@ -48,7 +48,9 @@ SELECT 1 FROM reservation v WHERE state = 'building' AND (retry_at IS NULL OR re
   (SELECT 1 FROM resource r WHERE r.reservation_id = v.id AND r.have <> 'present')
 UNION ALL
 SELECT 1 FROM reservation v WHERE state = 'ending' AND (retry_at IS NULL OR retry_at <= {now}) AND NOT EXISTS
-  (SELECT 1 FROM resource r WHERE r.reservation_id = v.id AND r.have <> 'absent')
+  (SELECT 1 FROM resource r WHERE r.reservation_id = v.id AND r.want = 'absent' AND r.have <> 'absent')
+UNION ALL
+SELECT 1 FROM reservation WHERE state = 'saved' AND (retry_at IS NULL OR retry_at <= {now}) AND keep_until <= {now}
 UNION ALL
 SELECT 1 FROM host h JOIN allocation a ON a.host_id = h.id JOIN reservation v ON v.id = a.reservation_id
 WHERE (h.state = 'drained' OR h.lost_at IS NOT NULL) AND a.released_at IS NULL

@@ -52,6 +52,15 @@ class Reservation(Base):
             sqlite_where=IS_LIVE,
             postgresql_where=IS_LIVE,
         ),
+        # The disks of a saved cluster are one cluster's at a time.
+        Index(
+            "uq_reservation_live_saved_id",
+            "saved_id",
+            unique=True,
+            sqlite_where=IS_LIVE,
+            postgresql_where=IS_LIVE,
+        ),
+        CheckConstraint("saved_id IS NULL OR keep_until IS NULL", name="one_keeps"),
         Index("ix_reservation_series_id", "series_id"),
         Index("ix_reservation_state_start_at", "state", "start_at"),
         Index("ix_reservation_owner_id_start_at", "owner_id", "start_at"),
@@ -80,6 +89,10 @@ class Reservation(Base):
     cancel_requested_at: Mapped[datetime | None] = mapped_column(Utc)
     # Since when it is to be suspended; None: it is to run.
     suspend_requested_at: Mapped[datetime | None] = mapped_column(Utc)
+    # Until when its disks are kept after its slot, or were; None: they go with it.
+    keep_until: Mapped[datetime | None] = mapped_column(Utc)
+    # The saved cluster that this one is: it stands on its disks, under its names.
+    saved_id: Mapped[int | None] = mapped_column(ForeignKey("reservation.id"))
     building_at: Mapped[datetime | None] = mapped_column(Utc)
     ready_at: Mapped[datetime | None] = mapped_column(Utc)
     ending_at: Mapped[datetime | None] = mapped_column(Utc)
@@ -97,6 +110,7 @@ class Reservation(Base):
     retry_at: Mapped[datetime | None] = mapped_column(Utc)
 
     owner: Mapped[Account] = relationship(foreign_keys=owner_id, lazy="joined")
+    saved: Mapped[Reservation | None] = relationship(remote_side=id)
     groups: Mapped[list[NodeGroup]] = relationship(
         cascade="all, delete-orphan", order_by="NodeGroup.position"
     )

@@ -58,6 +58,8 @@ PASS_OF_OP = {
 HAVES = ("absent", "unknown", "pending", "present")
 # With a new wish a row starts like this: no back-off is left over from the old one.
 AFRESH = (("retry_at", None), ("failures", 0))
+# What holds data. Once it stood, it is never made a second time: that would be an empty disk in place of a lost one.
+VOLUMES = ("file", "lvm", "lvm_thick")
 # How many rows of one host go into one batch: all must be done within the call's deadline.
 BATCH = {"network": 32, "storage": 6, "image": 4, "machine": 12}
 # Copying a disk takes seconds, and a batch is answered as a whole: such a row goes alone, so that none waits for it.

@@ -22,7 +22,7 @@ from app.db.site import Host, Maintenance
 
 # Not built yet: may be placed elsewhere. Standing: can only be told.
 AHEAD = ("requested", "approved")
-STANDING = ("building", "ready", "suspended")
+STANDING = ("building", "ready", "suspended", "saved")
 MOST_NAMED = 6
 # By these passes' rows people know what is missing; the others' say nothing more.
 WHAT = {"machine": "{}", "storage": "the disks of {}"}

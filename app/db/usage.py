@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, case, cast, func, literal, select
+from sqlalchemy import ColumnElement, Float, and_, case, cast, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from app.db.account import Account
@@ -19,7 +19,7 @@ from app.db.project import Project
 from app.db.reservation import Reservation, visible
 
 # What was approved once; the others never had more than the place held for them.
-RENTED = ("approved", "building", "ready", "suspended", "ending", "ended")
+RENTED = ("approved", "building", "ready", "suspended", "ending", "saved", "ended")
 MIB_A_GIB = 1024
 HOUR_S = 3600
 
@@ -64,8 +64,9 @@ def of_reservations(
 ) -> list[Use]:
     """What each reservation that `account` may see (None: each there is) used in [since, until), by start.
 
-    Use begins with the slot and ends with it, or when it was given back before; what lies ahead counts as booked. No
-    slot is longer than `longest`, which keeps the query from reading all that ever was.
+    Use begins with the slot and ends with it, or when it was given back before; that of disks when they are kept no
+    longer. What lies ahead counts as booked. From the start of a slot to there it is never longer than `longest`, which
+    keeps the query from reading all that ever was.
     """
     r = Reservation
     about = (r.id, r.name, Account.name, r.state, r.start_at, r.end_at)
@@ -79,7 +80,10 @@ def _within(query: Any, account: Account | None, since: datetime, until: datetim
     query = query.select_from(r).join(a, a.reservation_id == r.id)
     query = query.join(Project, Project.id == r.project_id).join(Account, Account.id == r.owner_id)
     query = query.where(
-        r.state.in_(RENTED), r.start_at < until, r.start_at > since - longest, r.end_at > since
+        r.state.in_(RENTED),
+        r.start_at < until,
+        r.start_at > since - longest,
+        or_(r.end_at > since, r.keep_until > since),
     )
     query = query.where(a.resource.in_(("memory_mib", "disk_mib", "public_address", NODE)))
     begin, end = _span(since, until)
@@ -92,9 +96,13 @@ def _span(since: datetime, until: datetime) -> tuple[ColumnElement[datetime], Co
     r, a = Reservation, Allocation
     first, last = literal(since, Utc), literal(until, Utc)
     # What building takes before the slot is nobody's use; nor is the gap kept free after it, nor what taking down takes
-    # beyond it.
+    # beyond it. Disks that are kept are used for as long as they are.
     begun = case((a.start_at < r.start_at, r.start_at), else_=a.start_at)
-    over = case((a.released_at < r.end_at, a.released_at), else_=r.end_at)
+    is_kept = and_(a.resource == "disk_mib", r.keep_until.is_not(None))
+    until_then = case(
+        (and_(is_kept, r.keep_until < a.end_at), r.keep_until), (is_kept, a.end_at), else_=r.end_at
+    )
+    over = case((a.released_at < until_then, a.released_at), else_=until_then)
     return case((begun > first, begun), else_=first), case((over < last, over), else_=last)
 
 

@@ -33,7 +33,11 @@ TRANSITIONS: dict[str, dict[str, str]] = {
         "ready": "it is resumed, and everything is present again",
         "ending": "the slot ends or it is cancelled",
     },
-    "ending": {"ended": "everything is gone from every host"},
+    "ending": {
+        "saved": "everything but its disks is gone from every host, and these are to be kept",
+        "ended": "everything is gone from every host",
+    },
+    "saved": {"ending": "its disks are to be kept no longer"},
     "ended": {},
     "rejected": {},
     "cancelled": {},
@@ -43,7 +47,7 @@ STATES = tuple(TRANSITIONS)
 FINAL = tuple(state for state, ways in TRANSITIONS.items() if not ways)
 LIVE = tuple(state for state, ways in TRANSITIONS.items() if ways)
 # States in which things of the reservation may stand on hosts.
-ON_HOSTS = ("building", "ready", "suspended", "ending")
+ON_HOSTS = ("building", "ready", "suspended", "ending", "saved")
 # States in which they are wanted there.
 UP = ("building", "ready", "suspended")
 
@@ -52,7 +56,9 @@ UP = ("building", "ready", "suspended")
 class Standing:
     """What next_state needs to know of one reservation.
 
-    `is_told`: its machines' rows ask for what is wanted of them, to be saved to disk or to run.
+    `is_told`: its machines' rows ask for what is wanted of them, to be saved to disk or to run. `keep_until`: until
+    when its disks are to be kept after its slot, None where they are not; `has_disks`: they are still wanted while all
+    else of it goes.
     """
 
     state: str
@@ -63,16 +69,23 @@ class Standing:
     build_at: datetime
     is_suspension_wanted: bool = False
     is_told: bool = True
+    keep_until: datetime | None = None
+    has_disks: bool = False
 
     def is_over(self, now: datetime) -> bool:
         """Whether nothing of it is wanted any longer."""
         return self.is_cancelled or now >= self.end_at
 
+    def is_kept(self, now: datetime) -> bool:
+        """Whether its disks are to outlive its slot."""
+        return self.keep_until is not None and now < self.keep_until
+
 
 def next_state(standing: Standing, haves: Iterable[str], now: datetime) -> str:
     """The state the reservation should be in at `now`; the same state where nothing is due.
 
-    `haves` are the `have` values of its resource rows. Pure; called under the ledger lock by the schedule pass.
+    `haves` are the `have` values of its resource rows, without those of disks that it keeps. Pure; called under the
+    ledger lock by the schedule pass.
     """
     state = standing.state
     if state == "requested":
@@ -92,5 +105,7 @@ def next_state(standing: Standing, haves: Iterable[str], now: datetime) -> str:
         wanted = "suspended" if standing.is_suspension_wanted and state != "building" else "ready"
         return wanted if standing.is_told and all(have == "present" for have in haves) else state
     if state == "ending" and all(have == "absent" for have in haves):
-        return "ended"
+        return "saved" if standing.has_disks else "ended"
+    if state == "saved" and not standing.is_kept(now):
+        return "ending"
     return state

@@ -100,13 +100,11 @@ def validate(
     slot = _slot(raw.get("start"), raw.get("end"), now, limits, wrong)
     shape = read_shape(raw, rolls, appliances, limits, wrong)
     users = _users(raw.get("users"), wrong)
-    note = raw.get("note") or ""
-    if not isinstance(note, str) or len(note) > 2000 or "\x00" in note:
-        wrong["note"] = "A note is text of at most 2,000 characters."
+    note = _note(raw.get("note"), wrong)
     if wrong:
         raise InvalidRequest(wrong)
     assert slot is not None
-    return Request(name, slot, shape, users, str(note).strip(), count_field(raw))
+    return Request(name, slot, shape, users, note, count_field(raw))
 
 
 def validate_size(
@@ -128,6 +126,26 @@ def validate_size(
         raise InvalidRequest(wrong)
     assert slot is not None
     return slot, shape
+
+
+def validate_slot(
+    raw: Mapping[str, object], *, now: datetime, limits: Limits = USUAL
+) -> tuple[str, Slot, str]:
+    """The name, slot and note of a request in `raw`, for a cluster whose shape and users are known. As `validate`."""
+    wrong: dict[str, str] = {}
+    name = field.label(raw.get("name"), "name", "The cluster's name", wrong)
+    slot, note = _slot(raw.get("start"), raw.get("end"), now, limits, wrong), _note(raw.get("note"), wrong)
+    if wrong:
+        raise InvalidRequest(wrong)
+    assert slot is not None
+    return name, slot, note
+
+
+def _note(value: object, wrong: dict[str, str]) -> str:
+    note = value or ""
+    if not isinstance(note, str) or len(note) > 2000 or "\x00" in note:
+        wrong["note"] = "A note is text of at most 2,000 characters."
+    return str(note).strip()
 
 
 def _slot(start: object, end: object, now: datetime, limits: Limits, wrong: dict[str, str]) -> Slot | None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from flask import redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from app.booking import decide
+from app.booking import decide, room
 from app.booking.offer import held_for
 from app.db import account as accounts
 from app.db import event, resource, site, trouble
@@ -181,11 +181,16 @@ def cancel(reservation_id: int) -> ResponseReturnValue:
             decide.cancel(visit.site().database, visit.me(), row.id, now=visit.now())
             return redirect(url_for("reservation.detail", reservation_id=row.id), 303)
         wrong = f"Type the name exactly: {row.name}"
-    disks_gib = sum(node.disk_gib for node in row.nodes) + row.home_gib + row.shared_disk_gib
     asked = render_template(
-        "reservation/cancel.html", row=row, disks_gib=disks_gib, wrong=wrong, is_over=row.state in FINAL
+        "reservation/cancel.html", row=row, disks=disks(row), wrong=wrong, is_over=row.state in FINAL
     )
     return asked, 422 if wrong else 200
+
+
+def disks(row: Reservation) -> str:
+    """Its volumes in words."""
+    count, gib = len(row.nodes) + (2 if row.shared_disk_gib else 1), sum(room.of_disks(row).values()) // 1024
+    return f"{count} volumes with {gib} GiB, /home among them"
 
 
 def find(reservation_id: int) -> Reservation:

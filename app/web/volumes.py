@@ -32,13 +32,12 @@ class Volume:
 
 def pair(rows: Sequence[Stored]) -> list[Volume]:
     """One Volume for each stored row, with its export if there is one; the order of the rows is kept."""
-    exports = {(found.storage, found.row.name): found.row for found in rows if "target" in found.row.args}
+    exports = {(found.storage, found.row.name): found for found in rows if "target" in found.row.args}
     volumes = []
     for found in rows:
         if "target" in found.row.args:
             continue
         export = exports.get((found.storage, found.row.name))
-        is_exported = export is not None and export.have == "present"
         volumes.append(
             Volume(
                 name=found.row.name,
@@ -47,9 +46,16 @@ def pair(rows: Sequence[Stored]) -> list[Volume]:
                 reservation=found.reservation,
                 size_mib=int(found.row.args.get("size_mib") or 0),
                 storage=found.storage,
-                target=export.args["target"] if export is not None else None,
-                attached=(found.node_host or ALL_HOSTS) if is_exported else None,
+                target=export.row.args["target"] if export is not None else None,
+                attached=_attached(export),
                 standing=IN_PLACE if (standing := standing_of(found.row)) is DONE else standing,
             )
         )
     return volumes
+
+
+def _attached(export: Stored | None) -> str | None:
+    """Where it is shown: of a cluster that was saved and is restored, on the hosts of its new slot."""
+    if export is None or export.row.have != "present":
+        return None
+    return export.node_host or ALL_HOSTS

@@ -27,6 +27,7 @@ STATES = {
     "ready": Standing("good", "●", "Ready"),
     "suspended": Standing("wait", "‖", "Suspended"),
     "ending": Standing("busy", "◂", "Ending"),
+    "saved": Standing("calm", "▣", "Saved"),
     "ended": Standing("calm", "■", "Ended"),
     "rejected": Standing("bad", "✕", "Rejected"),
     "cancelled": Standing("calm", "✕", "Cancelled"),
@@ -55,6 +56,7 @@ FIELDS = {
     "shared_disk_gib": "size of the disk that every node may write, GiB,",
     "rolls": "software",
     "hosts": "place",
+    "keep_until": "time until which its disks are kept",
 }
 
 
@@ -122,7 +124,7 @@ def difference(one: Difference, now: datetime, zone: ZoneInfo) -> str:
 
 
 def _value(field: str, value: str | int | None, zone: ZoneInfo) -> str:
-    if field in ("start", "end") and isinstance(value, str):
+    if field in ("start", "end", "keep_until") and isinstance(value, str):
         return clock(datetime.fromisoformat(value), zone)
     return "nothing" if value is None else str(value)
 
@@ -224,16 +226,22 @@ def sentence(
         case "suspended" if row.suspend_requested_at is not None:
             return (
                 f"Suspended {away(row.suspend_requested_at, now)}: its machines are on disk, and go on where they were"
-                f" when it is resumed. The slot ends {away(row.end_at, now)}, and then nothing is kept."
+                f" when it is resumed. The slot ends {away(row.end_at, now)}, and then {_kept(row)}."
             )
         case "suspended":
             return "Its machines are read back from disk, the frontend first, and go on where they were."
         case "ready":
             return f"{_ready(row, now)} The slot ends {away(row.end_at, now)}."
+        case "saved":
+            kept = f" until {clock(row.keep_until, zone)}" if row.keep_until else ""
+            return (
+                f"Its slot is over; its disks are kept{kept}. Nothing of it runs, and it may be booked again."
+            )
         case "ending":
             return f"{progress.done} of {progress.total} things are removed. Capacity is free again after the last one."
         case "ended":
-            return f"Everything was removed from every host {away(row.ended_at or row.end_at, now)}. Nothing is kept."
+            kept = "Its disks are kept" if row.saved_id is not None else "Nothing is kept"
+            return f"Everything was removed from every host {away(row.ended_at or row.end_at, now)}. {kept}."
         case "rejected":
             return f"Rejected{by}: {row.reason or 'no reason was given'}"
         case "cancelled":
@@ -246,6 +254,11 @@ def sentence(
             )
         case _:
             return row.why or "Nothing to do for you."
+
+
+def _kept(row: Reservation) -> str:
+    """What is kept of the cluster when its slot is over."""
+    return "nothing is kept" if row.keep_until is None and row.saved_id is None else "its disks are kept"
 
 
 def _ready(row: Reservation, now: datetime) -> str:
@@ -303,12 +316,16 @@ def next_event(row: Reservation, now: datetime) -> tuple[str, datetime] | None:
             return ("slot starts", row.start_at) if row.start_at > now else ("slot ends", row.end_at)
         case "ready" | "suspended":
             return ("ends", row.end_at)
+        case "saved" if row.keep_until is not None:
+            return ("disks kept until", row.keep_until)
     return None
 
 
 def warning(row: Reservation, now: datetime) -> str | None:
     """The banner of the last day and the last hour of a slot."""
     left = row.end_at - now
+    if row.keep_until is not None or row.saved_id is not None:
+        return None
     if row.state not in ("ready", "suspended") or left > timedelta(hours=24) or left <= timedelta(0):
         return None
     if left > timedelta(hours=1):

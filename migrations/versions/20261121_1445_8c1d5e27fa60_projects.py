@@ -70,6 +70,8 @@ def _belong(table: str, found: str) -> None:
 def downgrade() -> None:
     """Go back to the revision before."""
     op.drop_index("ix_reservation_live_project", "reservation")
-    op.drop_column("reservation", "project_id")
+    # With its key, which is no longer the column's own where a later revision made the table anew.
+    with op.batch_alter_table("reservation") as batch:
+        batch.drop_column("project_id")
     op.drop_column("account", "project_id")
     op.drop_table("project")

@@ -40,5 +40,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Go back to the revision before."""
     op.drop_index("ix_reservation_series_id", "reservation")
-    op.drop_column("reservation", "series_id")
+    # With its key, which is no longer the column's own where a later revision made the table anew.
+    with op.batch_alter_table("reservation") as batch:
+        batch.drop_column("series_id")
     op.drop_table("series")

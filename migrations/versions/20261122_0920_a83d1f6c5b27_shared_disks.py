@@ -26,4 +26,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Go back to the revision before; disks that stand are forgotten, so let clusters that have one end first."""
-    op.drop_column("reservation", "shared_disk_gib")
+    with op.batch_alter_table("reservation") as batch:
+        batch.drop_constraint(op.f("ck_reservation_shared_disk"), type_="check")
+        batch.drop_column("shared_disk_gib")

@@ -124,6 +124,7 @@ def site(mtu: int = 1500) -> dict[str, Any]:
     files = site_roll(
         Site(
             cluster="class",
+            instance="class",
             frontend=Frontend(
                 "frontend", "10.20.0.1", NAMES.mac(0, 0), "198.19.0.150", NAMES.mac(0, 1), 24, "198.19.0.1"
             ),

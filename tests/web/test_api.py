@@ -428,6 +428,8 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "change.resize": (422, 422, 422, 403),
     "change.suspend": (428, 428, 428, 403),
     "change.resume": (428, 428, 428, 403),
+    "change.keep": (422, 422, 422, 403),
+    "change.restore": (422, 422, 422, 403),
     "change.give": (422, 422, 422, 403),
     "change.note": (422, 422, 422, 403),
     "change.cancel": (200, 404, 200, 403),

@@ -199,6 +199,8 @@ VERSIONED: dict[str, tuple[str, str, dict[str, Any]]] = {
     "change.resize": ("anna", "nodes", {"node_count": {"node": 1}}),
     "change.suspend": ("anna", "suspend", {}),
     "change.resume": ("anna", "resume", {}),
+    "change.keep": ("anna", "keep", {"until": None}),
+    "change.restore": ("anna", "restore", {"name": "again", "end": "2099-01-01T00:00:00Z"}),
     "change.give": ("anna", "owner", {"owner": "ben"}),
 }
 PAGES: list[tuple[str, str, str | None, dict[str, str]]] = [
@@ -210,6 +212,8 @@ PAGES: list[tuple[str, str, str | None, dict[str, str]]] = [
     ("anna", "/reservations/{}/resize", None, {"count_node": "1", "confirmed": "yes"}),
     ("anna", "/reservations/{}/suspend", None, {}),
     ("anna", "/reservations/{}/resume", None, {}),
+    ("anna", "/reservations/{}/keep", None, {"until": "2026-12-01T00:00Z"}),
+    ("anna", "/reservations/{}/restore", None, {"name": "again", "end": "2026-12-01T00:00Z"}),
     ("anna", "/reservations/{}/owner", None, {"owner": "ben"}),
 ]
 

@@ -37,6 +37,8 @@ EXPECTED: dict[str, dict[str, tuple[int | str, ...]]] = {
     "resize.ask": {"GET": (200, 404, 200, 403, "login"), "POST": (422, 404, 422, 403, "login")},
     "suspend.suspend": {"GET": (200, 404, 200, 403, "login"), "POST": (409, 404, 409, 403, "login")},
     "suspend.resume": {"GET": (200, 404, 200, 403, "login"), "POST": (409, 404, 409, 403, "login")},
+    "save.keep": {"GET": (200, 404, 200, 403, "login"), "POST": (409, 404, 409, 403, "login")},
+    "save.restore": {"GET": (200, 404, 200, 403, "login"), "POST": (422, 404, 422, 403, "login")},
     "change.end": {"GET": (200, 404, 200, 403, "login"), "POST": (409, 404, 409, 403, "login")},
     "change.owner": {"GET": (200, 404, 200, 403, "login"), "POST": (409, 404, 409, 403, "login")},
     "change.note": {"POST": (422, 404, 422, 403, "login")},

@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
-from app.booking import suspend
+from app.booking import save, suspend
 from app.booking.begin import waits_for
 from app.booking.replace import move_off
-from app.db import event, ledger, resource, site, trouble
+from app.db import event, kept, ledger, resource, site, trouble
 from app.db.away import is_away
 from app.db.base import Database
 from app.db.look import HISTORY
@@ -42,6 +42,8 @@ class Laid:
 
 LayOut = Callable[[Reservation, dict[int, Host], int, int], Laid]
 ACTOR = "pass:schedule"
+# The operations with machines that can be asked to shut down by themselves.
+SHUT_DOWN = ("domain",)
 # How long until a cluster whose nodes come or go is looked at again.
 FOLLOW_AGAIN = timedelta(seconds=2)
 # How long a reservation that could not be taken further is left alone: what it waits for takes longer than that.
@@ -117,15 +119,19 @@ def _advance_one(
             row.cancel_requested_at is not None,
             row.start_at - lead,
             row.suspend_requested_at is not None,
+            keep_until=row.keep_until,
         )
         if row.state in UP and not standing.is_over(now):
             _catch_up(session, settings, lay_out, row, now)
             standing = replace(standing, is_told=_follow_suspension(session, row, now))
         rows = resource.of_reservation(session, row.id)
-        state = next_state(standing, [r.have for r in rows], now)
+        stands = {(one.host_id, one.pass_name) for one in rows if one.have != "absent"}
+        if row.state == "ending":
+            standing = replace(standing, has_disks=any(one.want == "present" for one in rows))
+            rows = [one for one in rows if one.want == "absent"]
+        state = next_state(standing, [one.have for one in rows], now)
         if state == row.state:
             if state == "ending":
-                stands = {(r.host_id, r.pass_name) for r in rows if r.have != "absent"}
                 ledger.release_gone(session, row.id, stands, now)
             return False
         if state == "building" and any(host.lost_at for host in trouble.hosts_out(session, row.id).values()):
@@ -166,8 +172,10 @@ def _enter(session: Session, settings: Settings, row: Reservation, state: str, n
     if state == "suspended":
         suspend.saved(session, settings, row, now)
     if state == "ending":
-        resource.want_absent(session, row.id)
-        resource.drop_unneeded(session)
+        _take_down(session, row, now)
+    if state == "saved":
+        save.saved(session, settings, row, now)
+        site.give_back(session, row.id)
     if state in FINAL:
         ledger.release(session, row.id, now)
         site.give_back(session, row.id)
@@ -176,7 +184,7 @@ def _enter(session: Session, settings: Settings, row: Reservation, state: str, n
     if hasattr(row, stamp) and getattr(row, stamp) is None:
         setattr(row, stamp, now)
     before, row.state = row.state, state
-    row.why = row.retry_at = None
+    row.why, row.retry_at = None, row.keep_until if state == "saved" else None
     row.version += 1
     event.record_version(
         session,
@@ -188,6 +196,23 @@ def _enter(session: Session, settings: Settings, row: Reservation, state: str, n
         version=row.version,
         changed={"state": (before, state)},
     )
+
+
+def _take_down(session: Session, row: Reservation, now: datetime) -> None:
+    """Want nothing more of it on any host, but for disks that are kept. Where they are, and where they are those of a
+    saved cluster, its machines shut down by themselves first."""
+    rows = resource.of_reservation(session, row.id)
+    is_kept = row.keep_until is not None and now < row.keep_until
+    if is_kept or row.saved_id is not None:
+        for one in rows:
+            if one.op in SHUT_DOWN:
+                resource.ask_anew(one, {**one.args, "gently": True})
+    going = None
+    if is_kept:
+        leaving = {node.id for node in row.nodes if node.leaving_at is not None}
+        going = [one.id for one in rows if one.op not in resource.VOLUMES or one.node_id in leaving]
+    resource.want_absent(session, row.id, going)
+    resource.drop_unneeded(session)
 
 
 def _build(session: Session, settings: Settings, lay_out: LayOut, row: Reservation, now: datetime) -> bool:
@@ -202,6 +227,8 @@ def _build(session: Session, settings: Settings, lay_out: LayOut, row: Reservati
     # From now on it is there: nobody else may be given the time until its slot.
     ledger.set_start(session, row.id, min(now, row.start_at))
     row.host_public_key = laid.host_public_key
+    if row.saved_id is not None:
+        kept.clear(session, row.saved_id, row.id)
     write_rows(session, laid.rows, row.id)
     return True
 

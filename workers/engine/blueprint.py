@@ -46,7 +46,8 @@ class Blueprint:
     def lay_out(self, row: Reservation, hosts: Mapping[int, Host], network_id: int, public: int) -> Laid:
         """The reservation's resource rows, once its network id and public address are chosen."""
         settings, net = self.settings, self.settings.network
-        names = Names(settings.mark, row.id, settings.storage.iqn_base)
+        # A saved cluster keeps its names with its disks: addresses, identities and secrets are made of them.
+        names = Names(settings.mark, row.saved_id or row.id, settings.storage.iqn_base)
         made_of = {node.id: node.group.appliance if node.group else node.kind for node in row.nodes}
         images = {name: self._image(name, row.rolls) for name in dict.fromkeys(made_of.values())}
         private = ipaddress.IPv4Network(net.private)
@@ -90,6 +91,7 @@ class Blueprint:
             portals=settings.portals,
             shared_mib=row.shared_disk_gib * 1024,
             leaving=tuple(hosts[node.host_id].name for node in row.nodes if node.leaving_at is not None),
+            has_disks=row.saved_id is not None,
         )
         rows = lay_out(cluster, lambda fields: self.domain.render(**fields))
         return Laid(rows, secrets.host_public_key(self.site_key, names.key))
@@ -111,7 +113,8 @@ class Blueprint:
         net, head = self.settings.network, guests[0]
         group_of = {node.id: node.group.name for node in row.nodes if node.group}
         return Site(
-            cluster=row.name,
+            cluster=row.saved.name if row.saved else row.name,
+            instance=row.name,
             frontend=Frontend(
                 name=head.name,
                 private_address=head.address,

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
@@ -91,7 +91,8 @@ def _ids(session: Session, keys: Sequence[Key], standing: dict[Key, Resource]) -
 def write_rows(session: Session, rows: Sequence[Row], reservation_id: int) -> None:
     """Store laid-out rows with their needs beside those the reservation has.
 
-    A shared row that is there already is used, and observed afresh.
+    A shared row that is there already is used, and observed afresh. What a row needs and is not among them stands
+    already: a volume of a saved cluster.
     """
     hosts = {host.name: host.id for host in site.hosts(session)}
     stored = resource.by_key(session, reservation_id)
@@ -117,5 +118,14 @@ def write_rows(session: Session, rows: Sequence[Row], reservation_id: int) -> No
         session.add(made)
         session.flush()
         stored[row.key] = made
-        session.add_all(Need(resource_id=made.id, needs_id=stored[need].id) for need in row.needs)
+        needed = [stored.get(need) or _standing(session, hosts, need) for need in row.needs]
+        session.add_all(Need(resource_id=made.id, needs_id=one.id) for one in needed)
     session.flush()
+
+
+def _standing(session: Session, hosts: Mapping[str, int], key: Key) -> Resource:
+    """The row of what has to stand; RuntimeError where there is none."""
+    found = resource.find(session, hosts[key[0]], *key[1:])
+    if found is None or found.want != "present":
+        raise RuntimeError(f"{' '.join(key)} is needed, and nobody keeps it")
+    return found

@@ -38,8 +38,6 @@ HOST_FAILURES = frozenset({"host_unreachable", "timeout", "host_key_changed", "a
 MOST_HOSTS = 64
 # How often a pass with calls under way looks for more work.
 LOOK_S = 0.3
-# What holds data. Once it stood, it is never made a second time: that would be an empty disk in place of a lost one.
-KEEPS_DATA = ("file", "lvm", "lvm_thick")
 
 
 @dataclass
@@ -159,7 +157,7 @@ def endpoint(host: Host) -> Endpoint:
 
 
 def _request(row: Resource) -> Request:
-    stood = {"stood": True} if row.op in KEEPS_DATA and row.present_at else {}
+    stood = {"stood": True} if row.op in resource.VOLUMES and row.present_at else {}
     return Request(str(row.id), row.op, row.want, {**row.args, **stood})
 
 

@@ -66,6 +66,7 @@ class Cluster:
     Within `portals` hosts have addresses in the cluster's own network, for its disks; None: the storage network.
     `shared_mib` is the size of the volume that all guests may write, 0 for none. On the hosts `leaving` are nodes that
     leave: these keep it for as long as they run.
+    `has_disks`: its volumes stand, from an earlier slot; other rows need theirs, and none is laid out for them.
     """
 
     names: Names
@@ -84,6 +85,7 @@ class Cluster:
     portals: IPv4Network | None = None
     shared_mib: int = 0
     leaving: tuple[str, ...] = ()
+    has_disks: bool = False
 
     def portal(self, storage: str) -> str:
         """The address at which a storage host's targets for this cluster are."""
@@ -118,7 +120,7 @@ class Row:
 
 
 def lay_out(cluster: Cluster, render_domain: RenderDomain) -> list[Row]:
-    """All rows of the cluster, every row after those it needs.
+    """All rows of the cluster, every row after those it needs, but for the volumes that it has.
 
     `render_domain` turns the fields of a guest into libvirt's XML (templates/install/domain.xml.j2, or xen.xml.j2).
     """
@@ -132,9 +134,8 @@ def lay_out(cluster: Cluster, render_domain: RenderDomain) -> list[Row]:
     ):  # the null hypervisor attaches nothing
         return [*rows, *_null_guests(cluster, links, {})]
     rows += [_address(cluster, link) for link in links.values() if cluster.portals]
-    images = {
-        key: _image(cluster, *key) for key in dict.fromkeys((g.storage, g.image) for g in cluster.guests)
-    }
+    cloned = [] if cluster.has_disks else [(guest.storage, guest.image) for guest in cluster.guests]
+    images = {key: _image(cluster, *key) for key in dict.fromkeys(cloned)}
     rows += images.values()
     if cluster.storage.volume == "lvm":
         images = {key: _golden(cluster, image) for key, image in images.items()}
@@ -142,13 +143,13 @@ def lay_out(cluster: Cluster, render_domain: RenderDomain) -> list[Row]:
     shared = _shared(cluster)
     disks: dict[int, list[list[Row]]] = {}
     for guest in cluster.guests:
-        root = _disk(cluster, guest, "root", guest.disk_mib, images[guest.storage, guest.image])
+        root = _disk(cluster, guest, "root", guest.disk_mib, images.get((guest.storage, guest.image)))
         disks[guest.position] = [root]
         if guest is frontend:  # its disks come first: everything waits for the frontend
             disks[guest.position].append(_disk(cluster, guest, "home", cluster.home_mib, None))
-        rows += [row for disk in disks[guest.position] for row in disk]
+        rows += [row for disk in disks[guest.position] for row in _to_make(cluster, disk)]
         if shared:
-            rows += shared if guest is frontend else ()
+            rows += _to_make(cluster, shared) if guest is frontend else ()
             mine = [row for row in shared if row.op != "open_iscsi" or row.host == guest.host]
             disks[guest.position].append(mine)
     if cluster.hypervisor == "null":
@@ -260,6 +261,11 @@ def _shared(cluster: Cluster) -> list[Row]:
     hosts = tuple(dict.fromkeys(guest.host for guest in cluster.guests))
     name, storage = cluster.names.shared_volume, cluster.guests[0].storage
     return _rows_of(cluster, _Volume(name, SHARED, storage, cluster.shared_mib, None, hosts, cluster.leaving))
+
+
+def _to_make(cluster: Cluster, rows: list[Row]) -> list[Row]:
+    """A volume's rows that are the cluster's own: not the volume's itself where it stands from an earlier slot."""
+    return rows[1:] if cluster.has_disks else rows
 
 
 def _rows_of(cluster: Cluster, volume: _Volume) -> list[Row]:

@@ -56,9 +56,13 @@ class User:
 
 @dataclass(frozen=True)
 class Site:
-    """One cluster. `munge_key` (base64 text) and `host_key` (OpenSSH format) are names of secrets, not the secrets."""
+    """One cluster. `munge_key` (base64 text) and `host_key` (OpenSSH format) are names of secrets, not the secrets.
+
+    `instance` is another in each slot of the same cluster: a frontend that was one before takes its addresses anew.
+    """
 
     cluster: str
+    instance: str
     frontend: Frontend
     private_network: str
     mtu: int
@@ -77,13 +81,13 @@ def site_roll(site: Site) -> dict[str, str | Mapping[str, str]]:
     leasehold/edition names the content of all others: by it the frontend knows a new one, and says which it follows.
     """
     whole = asdict(site)
-    for secret in ("munge_key", "host_key"):
-        del whole[secret]
+    for apart in ("instance", "munge_key", "host_key"):
+        del whole[apart]
     files: dict[str, str | Mapping[str, str]] = {
         "user-data": "#cloud-config\n" + _json(_user_data(site)),
         # dsmode local: all is done in the first of cloud-init's stages, before the network, and the others are masked.
         "meta-data": _json(
-            {"instance-id": site.cluster, "local-hostname": site.frontend.name, "dsmode": "local"}
+            {"instance-id": site.instance, "local-hostname": site.frontend.name, "dsmode": "local"}
         ),
         "network-config": _json(_network_config(site)),
         "leasehold/site.json": _json(whole),

@@ -105,6 +105,7 @@ def next_moment(session: Session, settings: Settings, now: datetime) -> datetime
         for query in (
             select(func.min(r.hold_until)).where(r.state == "requested", r.hold_until > now),
             select(func.min(r.end_at)).where(running, r.end_at > now),
+            select(func.min(r.keep_until)).where(r.state == "saved", r.keep_until > now),
             select(func.min(r.retry_at)).where(r.state.in_(LIVE), r.retry_at > now),
             select(func.min(c.retry_at)).where(is_open, c.retry_at > now),
             select(func.min(c.lease_until)).where(is_open, c.lease_until > now),

@@ -15,6 +15,7 @@ from app.domain.lifecycle import FINAL, STATES, TRANSITIONS, Standing, next_stat
 from tests.factories import NOW
 
 START, END = NOW + timedelta(hours=1), NOW + timedelta(hours=2)
+LATER = END + timedelta(days=1)
 MOMENT = timedelta(microseconds=1)
 
 
@@ -62,6 +63,12 @@ def standing(state: str, **over: Any) -> Standing:
         ("ending", {}, ["absent", "unknown"], END, "ending"),
         ("ending", {}, ["absent", "absent"], END, "ended"),
         ("ending", {}, [], END, "ended"),
+        ("ending", {"has_disks": True, "keep_until": LATER}, ["unknown"], END, "ending"),
+        ("ending", {"has_disks": True, "keep_until": LATER}, ["absent"], END, "saved"),
+        ("ready", {"keep_until": LATER}, ["present"], END, "ending"),
+        ("saved", {"keep_until": LATER}, ["present"], LATER - MOMENT, "saved"),
+        ("saved", {"keep_until": LATER, "is_cancelled": True}, ["present"], END, "saved"),
+        ("saved", {"keep_until": LATER}, ["present"], LATER, "ending"),
     ],
 )
 def test_next_state(state: str, over: dict[str, Any], haves: list[str], now: Any, then: str) -> None:

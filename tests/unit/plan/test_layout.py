@@ -415,3 +415,28 @@ def test_each_group_is_made_of_its_appliance(laid_out: LaidOut) -> None:
     site = json.loads(iso.args["files"]["leasehold/site.json"])
     assert {node["name"]: node["group"] for node in site["nodes"]} == {"node1": "node", "devel1": "devel"}
     assert "devel" in site["rolls"]
+
+
+@pytest.mark.parametrize("storage", [Storage(), Storage(volume="lvm", export="lio", attach="open_iscsi")])
+def test_a_saved_cluster_needs_the_volumes_it_has_and_is_given_its_names(
+    laid_out: LaidOut, storage: Storage
+) -> None:
+    def facts(rows: Iterable[Row], op: str) -> list[tuple[Any, ...]]:
+        return [(row.host, row.name, row.args, row.needs) for row in of(list(rows), op)]
+
+    before, again = reservation(), reservation()
+    again.id, again.name, again.saved, again.saved_id = 9, "again", reservation(), 7
+    first, second = laid_out(before, storage=storage), laid_out(again, storage=storage)
+    volumes = of(first, storage.volume)
+    gone = {*(row.key for row in volumes), *(row.key for op in ("image", "golden") for row in of(first, op))}
+    assert {row.key for row in first if row.op != "iso"} - gone == {
+        row.key for row in second if row.op != "iso"
+    }
+    assert facts(first, storage.export) == facts(second, storage.export)
+    assert {key for row in of(second, storage.export) for key in row.needs} >= {row.key for row in volumes}
+    domains = [(row.args["uuid"], row.args["chap"]) for row in of(first, "domain")]
+    assert domains == [(row.args["uuid"], row.args["chap"]) for row in of(second, "domain")]
+    (iso,) = of(second, "iso")
+    assert iso.args["files"]["leasehold/munge.key"] == {"secret": "munge:lh7"}
+    assert json.loads(iso.args["files"]["leasehold/site.json"])["cluster"] == "class"
+    assert json.loads(iso.args["files"]["meta-data"])["instance-id"] == "again"

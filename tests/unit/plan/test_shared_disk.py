@@ -99,6 +99,14 @@ def test_a_cluster_without_a_shared_volume_is_laid_out_as_it_was(laid_out: LaidO
     assert not [row.name for row in of(rows, "domain") if "shareable" in row.args["xml"]]
 
 
+def test_a_saved_cluster_is_let_in_to_the_one_it_has(laid_out: LaidOut) -> None:
+    """R81: the volume stands from an earlier slot, under the name of then."""
+    again = with_shared_disk()
+    again.id, again.name, again.saved, again.saved_id = 9, "again", with_shared_disk(), 7
+    (export,) = [row for row in laid_out(again) if row.name == "lh7-shared"]
+    assert (export.op, export.needs) == ("tgt", (("st1", "file", "lh7-shared"),))
+
+
 def test_a_host_whose_node_leaves_is_let_in_for_as_long_as_that_is_there(laid_out: LaidOut) -> None:
     row = with_shared_disk()
     row.nodes[2].leaving_at = datetime(2026, 11, 22, tzinfo=UTC)

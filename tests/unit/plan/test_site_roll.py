@@ -16,6 +16,7 @@ from workers.plan.site_roll import Frontend, Node, Site, User, site_roll
 GOLDEN = Path(__file__).parents[2] / "data" / "site-vc-42"
 SITE = Site(
     cluster="vc-42",
+    instance="vc-42",
     frontend=Frontend(
         "frontend", "10.20.0.1", "02:6c:00:00:2a:00", "198.19.0.101", "02:6c:00:00:2a:ff", 24, "198.19.0.1"
     ),
@@ -50,6 +51,14 @@ def test_another_node_makes_another_edition_and_nothing_else_does() -> None:
     fewer = dataclasses.replace(SITE, nodes=SITE.nodes[:1])
     editions = [str(site_roll(site)["leasehold/edition"]) for site in (SITE, fewer, SITE)]
     assert editions[0] == editions[2] != editions[1]
+
+
+def test_a_frontend_takes_its_addresses_anew_in_each_slot_of_one_cluster() -> None:
+    again = site_roll(dataclasses.replace(SITE, instance="vc-42-again"))
+    changed = {path for path, value in site_roll(SITE).items() if again[path] != value}
+    assert changed == {"meta-data", "leasehold/edition"}
+    assert json.loads(str(again["meta-data"]))["instance-id"] == "vc-42-again"
+    assert json.loads(str(again["leasehold/site.json"]))["cluster"] == "vc-42"
 
 
 def test_secrets_are_named_and_nowhere_told() -> None:

@@ -7,7 +7,8 @@ as the machine was started: QEMU has its own copy by then. A domain is ours when
 also tells what it was defined from.
 
 A machine is saved as libvirt saves those it manages: its next start goes on where it was. Writing or reading its memory
-may take minutes, so each is a job of its own, which later requests look at.
+may take minutes, so each is a job of its own, which later requests look at. So is waiting for a guest to shut down by
+itself, where its disks outlive it.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ _DRIVE = "hda"
 # Where libvirt keeps what it saved, and what QEMU writes beyond the memory itself: the devices' states.
 SAVES = "/var/lib/libvirt/qemu/save"
 BESIDES_MIB = 64
+# How long a guest that was told to shut down has time for it.
+PATIENCE_S = 120
 MIB = 1 << 20
 NO_JOB = JobSeen("none")
 
@@ -61,7 +64,7 @@ class Args:
     """`ready_event` is what the guest reports once it is of use, or None to wait for nothing.
 
     With an `edition` it must be this edition of the site roll that it has followed. `saved`: it is to be on disk, with
-    its memory, and not to run.
+    its memory, and not to run. `gently`: when it goes its guest is asked to shut down first, for its disks stay.
     """
 
     dir: str
@@ -72,6 +75,7 @@ class Args:
     ready_event: str | None
     edition: str | None
     saved: bool = False
+    gently: bool = False
 
     @property
     def save_path(self) -> str:
@@ -87,6 +91,16 @@ class Args:
     def job_log(self) -> str:
         """What the job said; stays when the job is cleared up."""
         return f"{self.dir}/jobs/{self.job}.log"
+
+    @property
+    def off_job(self) -> str:
+        """The job that has its guest shut down, and ends when that is done or has taken too long."""
+        return f"off-{self.domain}"
+
+    @property
+    def off_log(self) -> str:
+        """What that job said."""
+        return f"{self.dir}/jobs/{self.off_job}.log"
 
     @property
     def report_path(self) -> str:
@@ -122,14 +136,16 @@ class Seen:
     free: int | None = None
     job: JobSeen = NO_JOB
     job_log: FileSeen | None = None
+    off: JobSeen = NO_JOB
+    off_log: FileSeen | None = None
 
 
 def parse(raw: Mapping[str, Any], remit: Remit) -> Args:
     """Args from {"domain","uuid","xml","chap":[{"uuid","usage","password"}],"ready_event","edition"}, and with "saved"
-    where it is to be."""
+    or "gently" where that is so."""
     text = (str, type(None))
-    domain, uuid, xml, chap, event, edition, saved = names.take(
-        {"saved": False, **raw},
+    domain, uuid, xml, chap, event, edition, saved, gently = names.take(
+        {"saved": False, "gently": False, **raw},
         domain=str,
         uuid=str,
         xml=str,
@@ -137,6 +153,7 @@ def parse(raw: Mapping[str, Any], remit: Remit) -> Args:
         ready_event=text,
         edition=text,
         saved=bool,
+        gently=bool,
     )
     names.marked(domain, remit, "domain")
     names.uuid(uuid)
@@ -145,7 +162,7 @@ def parse(raw: Mapping[str, Any], remit: Remit) -> Args:
     allowed = qemu_xml.allowed_places(domain, uuid, remit)
     definition = domain_xml.check(xml, allowed, frozenset(secret.usage for secret in secrets))
     event = None if event is None else names.event(event)
-    return Args(remit.dir, domain, uuid, definition, secrets, event, names.edition(edition), saved)
+    return Args(remit.dir, domain, uuid, definition, secrets, event, names.edition(edition), saved, gently)
 
 
 def lock(args: Args) -> str:
@@ -172,6 +189,8 @@ def observe(args: Args, ask: Ask) -> Seen:
         ask(Free(SAVES)) if args.saved else None,
         ask(GetJob(args.job)),
         ask(Stat(args.job_log)),
+        ask(GetJob(args.off_job)) if args.gently else NO_JOB,
+        ask(Stat(args.off_log)) if args.gently else None,
     )
 
 
@@ -206,7 +225,9 @@ def plan(want: str, args: Args, seen: Seen) -> list[Command]:
 
 
 def waiting(want: str, args: Args, seen: Seen) -> str | None:
-    """Waits for the guest's word that it is ready, or for its memory to be written or read."""
+    """Waits for the guest's word that it is ready, for its memory to be written or read, or for it to shut down."""
+    if want == "absent" and seen.off.state == "running":
+        return f"{args.domain} shuts down"
     if want == "present" and seen.job.state == "running":
         written = "" if seen.memory is None else f", {seen.memory.size // MIB} MiB so far"
         return (
@@ -291,8 +312,22 @@ def _last_words(job: JobSeen) -> str:
 
 
 def _plan_absent(args: Args, seen: Seen) -> list[Command]:
-    """The slot is over and the volumes go with it, so the guest is switched off without ceremony."""
+    """Where the volumes go with the guest it is switched off without ceremony; else when it has shut down, or had the
+    time to."""
     commands = _clear(args, seen)
+    if args.gently and seen.state in virsh.RUNNING:
+        if seen.off.state == "running":
+            return commands
+        if seen.off.state == "none":
+            wait = f"event --domain {args.domain} --event lifecycle --timeout {PATIENCE_S}"
+            return [
+                *commands,
+                Detach(args.off_job, ("virsh", "-q", "-c", URI, f"shutdown {args.domain}; {wait}")),
+            ]
+    if seen.off.state != "none":
+        commands.append(EndJob(args.off_job, args.save_path))
+    if seen.off.state != "none" or seen.off_log is not None:
+        commands.append(Remove(args.off_log))
     if seen.state not in (None, "shut off"):
         commands.append(_virsh("destroy", args.domain))
     if seen.state is not None:
