@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import lab as labs
 from app.domain.request import User
 from app.settings import Image, load
 from tests.factories import group, grouped
@@ -82,6 +83,7 @@ def test_cluster_with_slurm_is_built_used_and_gone(new_life: Callable[..., Life]
             a_group_is_made_of_its_appliance_and_is_a_partition(frontend)
         else:
             slurm_follows_when_nodes_come_and_go(life, booked, frontend)
+            a_node_that_is_told_to_shut_down_does(life, booked)
         life.cancel(booked)
         life.wait(booked, "ended", ENDED_WITHIN_S)
     life.assert_nothing_is_left(booked)
@@ -118,6 +120,18 @@ def slurm_follows_when_nodes_come_and_go(life: Life, booked: int, frontend: Fron
     left = [name for name in json.dumps(after).split('"') if "node2" in name or "node3" in name]
     assert left == [], "nothing is left of the nodes that went"
     assert before["gw1"]["domains"] == after["gw1"]["domains"]
+
+
+def a_node_that_is_told_to_shut_down_does(life: Life, booked: int) -> None:
+    """R81: what it has written is on its disk before it goes, where that is kept. Nobody starts it again so soon."""
+    guest, seen = f"lh{booked}-node1", life.snapshot()
+    (host,) = [one for one in life.lab.hosts if guest in seen[one.name].get("domains", {})]
+    labs.on(life.lab, host, ["virsh", "-q", "shutdown", guest])
+
+    def is_off() -> bool:
+        return labs.on(life.lab, host, ["virsh", "-q", "domstate", guest]).stdout.strip() == "shut off"
+
+    life.until(is_off, "the node did not shut down", booked, 50)
 
 
 def users_are_the_same_on_every_node(frontend: Frontend) -> None:

@@ -80,6 +80,7 @@ def test_nodes_come_and_go_while_the_cluster_runs(new_life: NewLife) -> None:
     life.assert_nothing_is_left(booked)
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 def test_nodes_write_one_disk_and_read_what_the_others_wrote(new_life: NewLife) -> None:
     """R83: the frontend and three nodes on two hosts, each a block of its own; made before them, gone after them."""
     life = new_life()

@@ -20,7 +20,12 @@ from lab.plan import HOST_DIR
 from tests.site.life import ENDED_WITHIN_S, READY_WITHIN_S, Life, of_clusters
 from workers.node.ops.domain import PATIENCE_S
 
-pytestmark = [pytest.mark.site, pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [
+    pytest.mark.site,
+    pytest.mark.slow,
+    pytest.mark.timeout(1500),
+    pytest.mark.parametrize("database_kind", ["sqlite"]),
+]
 
 NewLife = Callable[..., Life]
 GUEST_HOSTS = ("gw1", "c1", "c2")
