@@ -118,7 +118,7 @@ def all_were_looked_at(life: Life, booked: int, since: datetime) -> bool:
 
 
 def assert_its_network_and_disks_work(life: Life, booked: int, address: str) -> None:
-    """The frontend answers from outside, all nodes on the private network, and each guest reads its own disks."""
+    """The frontend answers from outside, all nodes on the private network, and each guest is logged in to its disks."""
     run(["ping", "-c", "1", "-W", "10", address])
     gateway, bridge = life.lab.host("gw1"), Names("lh", booked, Storage().iqn_base).bridge
     labs.on(life.lab, gateway, ["ip", "address", "add", PASSER_BY, "dev", bridge])
@@ -127,33 +127,12 @@ def assert_its_network_and_disks_work(life: Life, booked: int, address: str) -> 
             labs.on(life.lab, gateway, ["ping", "-c", "1", "-W", "10", node])
     finally:
         labs.on(life.lab, gateway, ["ip", "address", "del", PASSER_BY, "dev", bridge])
-    disks = 0
+    st1 = life.lab.host("st1")
+    shown = labs.on(life.lab, st1, ["tgtadm", "--lld", "iscsi", "--mode", "target", "--op", "show"]).stdout
+    assert len(re.findall("IP Address: ", shown)) == 3, (
+        "logins to both disks of the frontend and one of the node"
+    )
     for host in life.lab.hosts:
         for guest in life.snapshot()[host.name].get("domains", {}):
-            before = reads(life, host.name, guest)
-            backends = re.findall(
-                r"Attached to:\s+(\S+virtio-disk\S+)", monitor(life, host.name, guest, "info block")
-            )
-            for backend in backends:
-                monitor(life, host.name, guest, f'qemu-io -d {backend} "read 0 4096"')
-            after = reads(life, host.name, guest)
-            assert all(after[disk] > before[disk] for disk in before), (before, after)
-            disks += len(backends)
             told = labs.on(life.lab, host, ["virsh", "-q", "domblkerror", guest]).stdout
             assert "No errors found" in told, told
-    assert disks == 3, "two disks of the frontend and one of the node"
-
-
-def reads(life: Life, host: str, guest: str) -> dict[str, int]:
-    """How often each disk of the guest that is no file was read, by its name in there."""
-    told = labs.on(life.lab, life.lab.host(host), ["virsh", "-q", "domstats", "--block", guest]).stdout
-    names = dict(re.findall(r"block\.(\d+)\.name=(vd\w+)", told))
-    return {
-        names[n]: int(count) for n, count in re.findall(r"block\.(\d+)\.rd\.reqs=(\d+)", told) if n in names
-    }
-
-
-def monitor(life: Life, host: str, guest: str, command: str) -> str:
-    """What QEMU's monitor answers."""
-    argv = ["virsh", "-q", "qemu-monitor-command", "--hmp", guest, command]
-    return labs.on(life.lab, life.lab.host(host), argv, timeout_s=60).stdout
