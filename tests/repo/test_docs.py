@@ -37,15 +37,13 @@ def test_make_commands_of_the_documentation_exist():
         for made in re.findall(r"^make (?:-C \S+ )?([a-z -]+)", line)
         for target in made.split()
     }
-    assert {"demo", "demo-down", "test", "test-machines"} <= {
-        target for page, target in named if page == "README.rst"
-    }
+    assert {"demo", "demo-down", "test"} <= {target for page, target in named if page == "README.rst"}
     assert {(page, target) for page, target in named if target not in make_targets()} == set()
 
 
 def test_ci_runs_the_readme_s_test_command():
-    assert "make test-machines test" in rst.literal_lines(ROOT / "README.rst")
-    assert (ROOT / ".ci/run").read_text().splitlines()[-1] == "exec make test-machines test"
+    assert "make test" in rst.literal_lines(ROOT / "README.rst")
+    assert (ROOT / ".ci/run").read_text().splitlines()[-1] == "exec make test"
 
 
 def leasehold_commands() -> dict[tuple[str, ...], set[str]]:
