@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,25 +26,15 @@ from app.db.reservation import Reservation
 from app.db.resource import Resource
 from app.db.site import Host
 from app.domain.errors import Conflict, InvalidRequest, NoRoom, NotAllowed, NotFound
-from app.settings import Image, Network, Settings
+from app.settings import Settings
 from tests.factories import NOW, ROLLS, book, make_account, make_host, make_site, wish
 from workers.engine.advance import advance
 from workers.engine.blueprint import Blueprint
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-TINY = str(Path(__file__).parents[1] / "data" / "rolls-tiny")
 OVER = NOW + HOUR
 KEPT = OVER + 7 * DAY
 AGAIN: dict[str, Any] = {"name": "again", "start": OVER + DAY, "end": OVER + DAY + HOUR}
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    key = tmp_path / "site.key"
-    key.write_bytes(bytes(32))
-    key.chmod(0o600)
-    network = Network(dns=("198.18.9.1",))
-    return Settings(rolls_dir=TINY, image=Image(suite="tiny"), network=network, site_key_file=str(key))
 
 
 @pytest.fixture

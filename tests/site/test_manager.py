@@ -63,7 +63,7 @@ def test_clusters_outlive_their_manager_and_another_one_carries_on(
     try:
         assert one_pass(life.site) == EX_TEMPFAIL, "cron's next start tries again"
         assert life.snapshot() == stands
-        assert_its_network_and_disks_work(life, booked, str(address))
+        assert_it_answers_and_has_its_disks(life, booked, str(address))
     finally:
         there.rmdir()
     since = datetime.now(UTC)
@@ -72,7 +72,7 @@ def test_clusters_outlive_their_manager_and_another_one_carries_on(
         assert second.snapshot() == stands
         assert len(second.events(booked)) == told, "there was nothing to mend"
         assert second.reservation(booked).state == "ready"
-        assert_its_network_and_disks_work(second, booked, str(address))
+        assert_it_answers_and_has_its_disks(second, booked, str(address))
         second.cancel(booked)
         second.wait(booked, "ended", ENDED_WITHIN_S)
     second.assert_nothing_is_left(booked)
@@ -117,7 +117,7 @@ def all_were_looked_at(life: Life, booked: int, since: datetime) -> bool:
         return all((host.last_seen_at or since) > since for host in sites.hosts(session) if host.id in used)
 
 
-def assert_its_network_and_disks_work(life: Life, booked: int, address: str) -> None:
+def assert_it_answers_and_has_its_disks(life: Life, booked: int, address: str) -> None:
     """The frontend answers from outside, all nodes on the private network, and each guest is logged in to its disks."""
     run(["ping", "-c", "1", "-W", "10", address])
     gateway, bridge = life.lab.host("gw1"), Names("lh", booked, Storage().iqn_base).bridge
