@@ -141,7 +141,9 @@ def _machine(host: Host, root: Root) -> list[str]:
     elif is_xen:
         cpu = "Nehalem-v1"  # with all that TCG can do, Xen's dom0 crashes at its start
     memory = MEMORY_MIB["xen" if is_xen else "plain"]
-    argv = f"-accel {accel} -cpu {cpu} -smp 2 -m {memory} -nodefaults -no-user-config -display none".split()
+    # One processor: where several hosts share this machine's, another one would spin for locks and answers of a first
+    # that does not run just then, and three hosts would boot in twice the time.
+    argv = f"-accel {accel} -cpu {cpu} -smp 1 -m {memory} -nodefaults -no-user-config -display none".split()
     if is_xen:
         xen = f"console=com1 com1=115200,8n1 dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M spec-ctrl=no xpti=no"
         argv += ["-kernel", str(root.xen), "-append", xen]

@@ -13,6 +13,7 @@ console then, and at first, which boot this is. Their power button switches them
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import lzma
 import os
@@ -42,7 +43,9 @@ PARTITIONS = ("acorn", "amiga", "apple", "bsd", "dfly", "dvh", "gpt", "msdos", "
 GRUB_MODULES = " ".join(
     ["linux", "iso9660", "biosdisk", "normal", "test", *(f"part_{name}" for name in PARTITIONS)]
 )
+# Under Xen GRUB reads its disk a page at a time, each over the network: what need not be read is not there.
 GRUB = """set timeout=0
+set enable_progress_indicator=0
 if [ "$grub_platform" = xen ]; then
   linux /vmlinux.gz console=hvc0 quiet panic=1 mitigations=off
 else
@@ -271,6 +274,7 @@ def _write_initramfs(kind: str, unpacked: Path, release: Path, initramfs: Path) 
         text=names,
         timeout_s=60,
     )
+    initramfs.write_bytes(gzip.compress(initramfs.read_bytes(), mtime=0))
 
 
 def _plain(path: str) -> str:

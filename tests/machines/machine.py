@@ -29,9 +29,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "image": {"suite": "machines"},
     "network": {"driver": "vlan", "parent": "eth1", "mtu": 1500, "first_id": 101, "last_id": 120},
     "storage": {"volume": "lvm", "export": "lio", "attach": "open_iscsi"},
-    "booking": {"lead_s": 0, "frontend_memory_mib": 128, "frontend_disk_gib": 1},
+    "booking": {"lead_s": 0, "frontend_memory_mib": 128, "frontend_disk_gib": 1, "vcpu_ratio": 2.0},
     # Where every instruction is translated, and others need the processor too, a host may take its time.
-    "passes": {"lease_s": 400, "deadline_s": 380, "suspect_most_s": 10, "lost_after_s": 7200},
+    "passes": {
+        "lease_s": 400,
+        "deadline_s": 380,
+        "suspect_most_s": 10,
+        "lost_after_s": 7200,
+        "poll_s": 3.0,  # a look takes the processor from what it looks for
+    },
 }
 ADDED_WITHIN_S = 900.0
 PATIENCE_S = 600.0

@@ -39,7 +39,7 @@ READY_WITHIN_S = 2000
 ENDED_WITHIN_S = 900
 OURS: dict[str, dict[str, Any]] = {
     "": {"hypervisor": "xen"},
-    "booking": {"frontend_memory_mib": 256},
+    "booking": {"frontend_memory_mib": 256, "vcpu_ratio": 2.0},
 }
 HEAD, NODE, STATION = "10.20.0.1", "10.20.1.1", "10.20.1.200"
 
@@ -101,27 +101,35 @@ print(json.dumps({
 """
 
 
-@pytest.fixture
-def life(machine_lab: Lab, machine_site: Site, tmp_path: Path) -> Iterator[Life]:
-    """The site of the machine hosts with guests under Xen; its database and keys stay the same."""
+@pytest.fixture(scope="session")
+def site(machine_lab: Lab, machine_site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The site of the machine hosts with guests under Xen; its database and keys stay the same.
+
+    The golden images stay as long as the hosts do: they are the site's, which looks for them again after a reboot.
+    """
     described = json.loads((machine_lab.state / "lab.json").read_text())
     # An image's name depends on it: labs and tests share the cache, and nothing is fetched from there.
     source: dict[str, Any] = {"suite": "figure", "mirror": f"http://{machine_lab.mark}.invalid"}
     settings = {name: SETTINGS.get(name, {}) | OURS.get(name, {}) for name in {*SETTINGS, *OURS}}
     settings["image"] = source
-    site = Site(tmp_path, machine_site.passwords)
+    site = Site(tmp_path_factory.mktemp("figure3"), machine_site.passwords)
     site.config.write_text(sites.configuration(machine_site.folder, described, None, settings))
-    loaded = load(str(site.config))
-    rolls, disks = read_rolls(Path(loaded.rolls_dir)), {}
+    rolls, disks = read_rolls(Path(load(str(site.config)).rolls_dir)), {}
     for kind in KINDS:
         wanted = resolve(rolls, {"base", kind, *ROLLS})
         disks[plan_image(kind, wanted, **source).name] = tiny.image(kind)
     tiny_images(disks, IMAGE_CACHE)
-    database = Database(loaded.database)
-    yield Life(machine_lab, site, database, {})
-    database.close()
+    yield site
     for name in disks:
         (IMAGE_CACHE / f"{name}.raw").unlink()
+
+
+@pytest.fixture
+def life(machine_lab: Lab, site: Site) -> Iterator[Life]:
+    """That site with its database."""
+    database = Database(load(str(site.config)).database)
+    yield Life(machine_lab, site, database, {})
+    database.close()
 
 
 @dataclass(frozen=True)

@@ -240,6 +240,40 @@ def test_an_export_is_there_again_from_the_saved_configuration(
     x1.changed("open_iscsi", "absent", login)
 
 
+@pytest.fixture
+def tgtd(st1: Machine) -> Iterator[None]:
+    """tgtd, which does not run on the lab's machines else."""
+    st1.run("systemctl", "start", "tgt")
+    yield
+    st1.run("systemctl", "stop", "tgt")
+
+
+def test_tgtd_exports_a_clone_to_the_host_at_that_address(
+    st1: Machine, x1: Machine, golden: None, tgtd: None, login: dict[str, Any]
+) -> None:
+    there = x1.lab.address(x1.lab.host("x1"))
+    only = {"user": NAME, "password": SECRETS["password"]}
+    export = {"target": TARGET, "volume": NAME, "store": "lvm", "initiator": there, **only}
+    way = {**login, "lun": 1, "mutual": None}  # LUN 0 is tgtd's own; its targets show no secret
+    device = f"{disk(login)[:-1]}1"
+    present(st1, "lvm", LVM)
+    st1.changed("tgt", "present", export)
+    (reply,) = x1.ask(("open_iscsi", "present", {**way, "password": "another-secret-12"}))
+    assert reply.error is not None
+    assert "authorization failure" in reply.error.message
+    st1.changed("tgt", "present", {**export, "initiator": "198.18.255.1"})
+    (reply,) = x1.ask(("open_iscsi", "present", way))
+    assert reply.error is not None
+    st1.changed("tgt", "present", export)
+    present(x1, "open_iscsi", way)
+    read = x1.run("dd", f"if={device}", "bs=1M", "skip=50", "count=1", "status=none")
+    assert read.startswith("inthemiddle")
+    assert st1.refusal("lvm", "absent", LVM)[0] == "busy"
+    x1.changed("open_iscsi", "absent", way)
+    st1.changed("tgt", "absent", export)
+    st1.changed("lvm", "absent", LVM)
+
+
 def test_a_held_lock_of_targetcli_is_told_and_nothing_is_done(st1: Machine, exported: dict[str, Any]) -> None:
     st1.run("systemd-run", "--quiet", "--unit=lhtest", "flock", "/run/targetcli.lock", "sleep", "600")
     try:

@@ -19,7 +19,8 @@ def path(target: str, portal: str) -> str:
 def text(target: str, portal: str, user: str, password: str, mutual: str | None, wait_s: int) -> str:
     """The record. A dead portal is noticed after ten seconds; then reads and writes wait for `wait_s`.
 
-    With `mutual` the target has to show that secret as well, under the same name.
+    With `mutual` the target has to show that secret as well, under the same name. Without, it is tgtd's: its 1.0.85
+    takes SHA256 where that is offered, and has no room for the answer.
     """
     values = {
         "node.name": target,
@@ -31,7 +32,7 @@ def text(target: str, portal: str, user: str, password: str, mutual: str | None,
         "node.session.nr_sessions": 1,
         "node.session.initial_login_retry_max": 2,
         "node.session.auth.authmethod": "CHAP",
-        "node.session.auth.chap_algs": "SHA256,MD5",
+        "node.session.auth.chap_algs": "MD5" if mutual is None else "SHA256,MD5",
         "node.session.auth.username": user,
         "node.session.auth.password": password,
         "node.session.timeo.replacement_timeout": wait_s,
