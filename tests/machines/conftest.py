@@ -9,24 +9,42 @@ end after LEASEHOLD_KEEP_MACHINES=1.
 import os
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lab import lifecycle, plan
+from lab import lifecycle, plan, rootfs
 from lab.plan import Lab
 from lab.site import Site
+from tests.machines.golden import built
 from tests.machines.machine import Machine, connected, make_site
 
 
 @pytest.fixture(scope="session")
-def in_use(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    """The hosts that any of the chosen tests asks for, by the names of its fixtures."""
-    asked = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+def asked(request: pytest.FixtureRequest) -> set[str]:
+    """The names of all fixtures that any of the chosen tests asks for."""
+    return {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+
+
+@pytest.fixture(scope="session")
+def in_use(asked: set[str]) -> tuple[str, ...]:
+    """The hosts that any of the chosen tests asks for."""
     return tuple(name for name in ("st1", "x1", "x2") if name in asked)
 
 
 @pytest.fixture(scope="session")
-def machine_lab(in_use: tuple[str, ...]) -> Iterator[Lab]:
+def image(asked: set[str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a frontend's golden image. It is made beside the hosts' root file system: each takes a minute of one
+    processor where the cache has none."""
+    with ThreadPoolExecutor(1) as pool:
+        root = pool.submit(rootfs.ensure)
+        name = built(tmp_path_factory.mktemp("builder") / "helper.pyz") if "disks" in asked else ""
+        root.result()
+    return name
+
+
+@pytest.fixture(scope="session")
+def machine_lab(in_use: tuple[str, ...], image: str) -> Iterator[Lab]:
     """The lab with these hosts answering; LEASEHOLD_TEST_MACHINES names another one than "machine"."""
     the_lab = plan.lab(os.environ.get("LEASEHOLD_TEST_MACHINES", "machine"))
     keep = os.environ.get("LEASEHOLD_KEEP_MACHINES") == "1"

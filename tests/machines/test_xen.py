@@ -8,27 +8,17 @@ written kept apart, and an empty one for /home.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 import pytest
 
-from app.db.software import rolls_of
-from app.domain.roll import resolve
-from app.settings import Settings
-from lab.plan import IMAGE_CACHE
 from tests.factories import KEY
-from tests.site.life import ROLLS
+from tests.machines.golden import patiently
 from workers.engine import secrets
-from workers.node import build
 from workers.node.ops import open_iscsi
-from workers.node.protocol import Request, parse_reply
-from workers.plan.image import plan_image
 from workers.plan.naming import Names
 from workers.plan.site_roll import Frontend, Node, Site, User, site_roll
 
@@ -71,43 +61,6 @@ import json, subprocess, sys
 for device in json.load(sys.stdin)["loopdevices"]:
     subprocess.run(["losetup", "--detach", device["name"]])'
 rm -rf /var/tmp/lhxen"""
-
-
-def patiently(is_so: Callable[[], Any], what: Callable[[], str], limit_s: float = 1200) -> Any:
-    end = time.monotonic() + limit_s
-    while not (found := is_so()):
-        assert time.monotonic() < end, what()
-        time.sleep(3)
-    return found
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The golden image of a frontend, as in tests/site."""
-    return built(tmp_path_factory.mktemp("builder") / "helper.pyz")
-
-
-def built(helper: Path) -> str:
-    """The golden image of a frontend, made on this machine by its own helper unless the cache has it."""
-    helper.write_bytes(build.zipapp())
-    settings = Settings()
-    chosen = resolve(rolls_of(settings), {"base", "frontend", *ROLLS})
-    wanted = plan_image("frontend", chosen, suite=settings.image.suite, mirror=settings.image.mirror)
-    args = {"image": wanted.name, "size_mib": wanted.size_mib, "classes": list(wanted.classes)}
-    args |= {"files": wanted.files, "modes": wanted.modes}
-    argv = [sys.executable, "-IS", str(helper), "serve", "--mark", "lh", "--dir", str(IMAGE_CACHE.parent)]
-    line = Request("1", "image", "present", args).to_json() + "\n"
-
-    def is_made() -> bool:
-        done = subprocess.run(
-            [*argv, "--ops", "image"], input=line, capture_output=True, text=True, timeout=300
-        )
-        reply = parse_reply(done.stdout.splitlines()[1])
-        assert reply.error is None or reply.error.retryable, reply.error
-        return reply.state == "present"
-
-    patiently(is_made, lambda: f"{wanted.name} was not made")
-    return wanted.name
 
 
 @pytest.fixture
