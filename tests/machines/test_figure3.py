@@ -39,7 +39,7 @@ READY_WITHIN_S = 2000
 ENDED_WITHIN_S = 900
 OURS: dict[str, dict[str, Any]] = {
     "": {"hypervisor": "xen"},
-    "booking": {"frontend_memory_mib": 256, "vcpu_ratio": 2.0},
+    "booking": {"frontend_memory_mib": 256},
 }
 HEAD, NODE, STATION = "10.20.0.1", "10.20.1.1", "10.20.1.200"
 

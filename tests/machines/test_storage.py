@@ -110,7 +110,7 @@ def exported(st1: Machine, golden: None, lio: dict[str, Any]) -> Iterator[dict[s
 
 
 def disk(login: dict[str, Any]) -> str:
-    return f"/dev/disk/by-path/ip-{login['portal']}:3260-iscsi-{TARGET}-lun-0"
+    return f"/dev/disk/by-path/ip-{login['portal']}:3260-iscsi-{TARGET}-lun-{login['lun']}"
 
 
 def test_a_clone_has_the_image_s_content_takes_nothing_and_grows(st1: Machine, golden: None) -> None:
@@ -255,7 +255,6 @@ def test_tgtd_exports_a_clone_to_the_host_at_that_address(
     only = {"user": NAME, "password": SECRETS["password"]}
     export = {"target": TARGET, "volume": NAME, "store": "lvm", "initiator": there, **only}
     way = {**login, "lun": 1, "mutual": None}  # LUN 0 is tgtd's own; its targets show no secret
-    device = f"{disk(login)[:-1]}1"
     present(st1, "lvm", LVM)
     st1.changed("tgt", "present", export)
     (reply,) = x1.ask(("open_iscsi", "present", {**way, "password": "another-secret-12"}))
@@ -266,7 +265,7 @@ def test_tgtd_exports_a_clone_to_the_host_at_that_address(
     assert reply.error is not None
     st1.changed("tgt", "present", export)
     present(x1, "open_iscsi", way)
-    read = x1.run("dd", f"if={device}", "bs=1M", "skip=50", "count=1", "status=none")
+    read = x1.run("dd", f"if={disk(way)}", "bs=1M", "skip=50", "count=1", "status=none")
     assert read.startswith("inthemiddle")
     assert st1.refusal("lvm", "absent", LVM)[0] == "busy"
     x1.changed("open_iscsi", "absent", way)
