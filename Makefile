@@ -64,7 +64,7 @@ test: setup venv format-check lint types imports docs ## everything, on SQLite a
 	  -n 2 --dist loadfile --no-loadscope-reorder
 
 test-machines: setup venv ## the tests on machine hosts: 802.1Q, LVM, Xen on kernels that have them
-	@$(AS_ROOT) $(BIN)/pytest -o cache_dir=.cache/pytest-root tests/machines
+	@$(AS_ROOT) $(BIN)/pytest -o cache_dir=.cache/pytest-root --durations=20 --durations-min=10 tests/machines
 
 lab-setup:
 	@.ci/setup .ci/packages.txt lab/packages.txt
