@@ -8,19 +8,20 @@ from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.booking import change
-from app.domain.errors import Conflict, InvalidRequest, NoRoom
+from app.domain.errors import InvalidRequest
 from app.web import reservation, visit, words
-from app.web.forms import moment, seen_version, typed
+from app.web.forms import moment_of, seen_version, typed
+from app.web.refused import Refused
 
 
 def end(reservation_id: int) -> ResponseReturnValue:
     """Until when it may last, and who has its hosts then; a new end is taken in."""
     row, site, zone = reservation.find(reservation_id), visit.site(), visit.zone()
     text = request.form.get("end", typed(row.end_at, zone))
-    wrong, conflict, no_room, status = "", None, None, 200
+    refused = Refused()
     if request.method == "POST":
-        try:
-            wanted = moment(text, zone)
+        with refused:
+            wanted = moment_of(request.form, "end", zone)
             change.set_end(
                 site.database,
                 site.settings,
@@ -32,14 +33,6 @@ def end(reservation_id: int) -> ResponseReturnValue:
             )
             flash(f"It ends {words.clock(wanted, zone)}.")
             return redirect(url_for("reservation.detail", reservation_id=row.id), 303)
-        except InvalidRequest as why:
-            wrong, status = " ".join(why.fields.values()), 422
-        except ValueError as why:
-            wrong, status = str(why), 422
-        except NoRoom as why:
-            no_room, status = why, 409
-        except Conflict as why:
-            conflict, status = why, 409
     latest = change.latest_end(site.database, site.settings, visit.me(), row.id, now=visit.now())
     page = render_template(
         "reservation/end.html",
@@ -47,35 +40,27 @@ def end(reservation_id: int) -> ResponseReturnValue:
         latest=latest,
         latest_typed=typed(latest.end, zone),
         typed=text,
-        wrong=wrong,
-        conflict=conflict,
-        no_room=no_room,
         zone=zone.key,
+        **vars(refused),
     )
-    return page, status
+    return page, refused.status
 
 
 def owner(reservation_id: int) -> ResponseReturnValue:
     """What it means to give the reservation away; the name of who shall have it is taken in."""
     row, site, account = reservation.find(reservation_id), visit.site(), visit.me()
     text = request.form.get("owner", "")
-    wrong, conflict, status = "", None, 200
+    refused = Refused()
     if request.method == "POST":
-        try:
+        with refused:
             seen = seen_version(request.form)
             change.give(site.database, site.settings, account, row.id, seen, text.strip(), now=visit.now())
             flash(f"{row.name} belongs to {text.strip()} now.")
             if account.role == "cluster_provider":
                 return redirect(url_for("reservation.detail", reservation_id=row.id), 303)
             return redirect(url_for("reservation.listing"), 303)
-        except InvalidRequest as why:
-            wrong, status = " ".join(why.fields.values()), 422
-        except Conflict as why:
-            conflict, status = why, 409
-    page = render_template(
-        "reservation/owner.html", row=row, typed=text, wrong=wrong, conflict=conflict, me=account.name
-    )
-    return page, status
+    page = render_template("reservation/owner.html", row=row, typed=text, me=account.name, **vars(refused))
+    return page, refused.status
 
 
 def note(reservation_id: int) -> ResponseReturnValue:

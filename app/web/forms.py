@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from flask_wtf import FlaskForm
 from wtforms import Form, PasswordField, StringField
 
+from app.domain.errors import InvalidRequest
 from app.domain.request import User
 
 MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?")
@@ -88,6 +89,14 @@ def moment(text: str, zone: ZoneInfo) -> datetime:
     if is_left_out:
         raise ValueError(f"There is no {given:%H:%M} on that day in {zone.key}: the clocks go forward then.")
     return utc
+
+
+def moment_of(form: Mapping[str, str], field: str, zone: ZoneInfo) -> datetime:
+    """The moment in that field, as `moment`; InvalidRequest with the field's name."""
+    try:
+        return moment(form.get(field, ""), zone)
+    except ValueError as why:
+        raise InvalidRequest({field: str(why)}) from None
 
 
 def typed(when: datetime, zone: ZoneInfo) -> str:

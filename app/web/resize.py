@@ -10,19 +10,19 @@ from flask.typing import ResponseReturnValue
 from app.booking import resize
 from app.db import site
 from app.db.reservation import Reservation
-from app.domain.errors import Conflict, InvalidRequest, NoRoom
+from app.domain.errors import InvalidRequest
 from app.web import reservation, visit
 from app.web.forms import seen_version, whole_number
+from app.web.refused import Refused
 
 
 def ask(reservation_id: int) -> ResponseReturnValue:
     """Ask for the numbers; show what they come to; do it when that was confirmed."""
     row, here = reservation.find(reservation_id), visit.site()
-    wrong: dict[str, str] = {}
-    found, conflict, no_room, status = None, None, None, 200
+    refused, found = Refused(), None
     if request.method == "POST":
         leave = request.form.get("leave", "").split()
-        try:
+        with refused:
             counts = _counts(row)
             found = resize.review(here.settings, row, counts, leave)
             if "confirmed" in request.form:
@@ -32,24 +32,16 @@ def ask(reservation_id: int) -> ResponseReturnValue:
                 )
                 flash("The nodes come and go as asked for; the steps below show how far that is.")
                 return redirect(url_for("reservation.detail", reservation_id=row.id), 303)
-        except InvalidRequest as why:
-            wrong, found, status = dict(why.fields), None, 422
-        except NoRoom as why:
-            no_room, found, status = why, None, 409
-        except Conflict as why:
-            conflict, found, status = why, None, 409
     page = render_template(
         "reservation/resize.html",
         row=row,
         groups=_groups(row),
         leave=request.form.get("leave", ""),
-        found=found,
+        found=None if refused else found,
         hosts={host.id: host.name for host in site.hosts(visit.reading())},
-        wrong=wrong,
-        conflict=conflict,
-        no_room=no_room,
+        **vars(refused),
     )
-    return page, status
+    return page, refused.status
 
 
 def _counts(row: Reservation) -> dict[str, int]:

@@ -10,9 +10,10 @@ from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.booking import save
-from app.domain.errors import Conflict, InvalidRequest, NoRoom
+from app.domain.errors import InvalidRequest
 from app.web import reservation, visit, words
-from app.web.forms import moment, seen_version, typed
+from app.web.forms import moment, moment_of, seen_version, typed
+from app.web.refused import Refused
 
 # What the form for keeping disks begins with.
 USUAL = timedelta(days=7)
@@ -22,70 +23,51 @@ def keep(reservation_id: int) -> ResponseReturnValue:
     """Say what keeping the disks means; take in until when, or that they are kept no longer."""
     row, site, zone = reservation.find(reservation_id), visit.site(), visit.zone()
     text = {"until": request.form.get("until", typed(row.keep_until or row.end_at + USUAL, zone))}
-    wrong: dict[str, str] = {}
-    conflict, no_room, status = None, None, 200
+    refused = Refused()
     if request.method == "POST":
-        try:
-            until = None if request.form.get("no_longer") else moment(text["until"], zone)
+        with refused:
+            until = None if request.form.get("no_longer") else moment_of(request.form, "until", zone)
             seen = seen_version(request.form)
             save.keep(site.database, site.settings, visit.me(), row.id, seen, until, now=visit.now())
             kept = "no longer kept" if until is None else f"kept until {words.clock(until, zone)}"
             flash(f"Its disks are {kept}.")
             return redirect(url_for("reservation.detail", reservation_id=row.id), 303)
-        except InvalidRequest as why:
-            wrong, status = dict(why.fields), 422
-        except ValueError as why:
-            wrong, status = {"until": str(why)}, 422
-        except NoRoom as why:
-            no_room, status = why, 409
-        except Conflict as why:
-            conflict, status = why, 409
     page = render_template(
         "reservation/keep.html",
         row=row,
         disks=reservation.disks(row),
         typed=text,
-        wrong=wrong,
-        conflict=conflict,
-        no_room=no_room,
         zone=zone.key,
+        **vars(refused),
     )
-    return page, status
+    return page, refused.status
 
 
 def restore(reservation_id: int) -> ResponseReturnValue:
     """The form for another slot of a saved cluster; the request for it is taken in."""
     row, site, zone = reservation.find(reservation_id), visit.site(), visit.zone()
     text = {field: request.form.get(field, "").strip() for field in ("name", "start", "end")}
-    wrong: dict[str, str] = {}
-    conflict, no_room, status = None, None, 200
+    refused = Refused()
     if request.method == "POST":
         raw: dict[str, object] = {"name": text["name"], "start": None}
+        wrong = {}
         for field in ("start", "end"):
             try:
                 if text[field] or field == "end":
                     raw[field] = moment(text[field], zone)
             except ValueError as why:
                 wrong[field] = str(why)
-        try:
+        with refused:
             if wrong:
                 raise InvalidRequest(wrong)
             seen = seen_version(request.form)
             made = save.restore(site.database, site.settings, visit.me(), row.id, seen, raw, now=visit.now())
             return redirect(url_for("reservation.detail", reservation_id=made), 303)
-        except InvalidRequest as why:
-            wrong, status = dict(why.fields), 422
-        except NoRoom as why:
-            no_room, status = why, 409
-        except Conflict as why:
-            conflict, status = why, 409
     page = render_template(
         "reservation/restore.html",
         row=row,
         typed=text,
-        wrong=wrong,
-        conflict=conflict,
-        no_room=no_room,
         zone=zone.key,
+        **vars(refused),
     )
-    return page, status
+    return page, refused.status

@@ -10,9 +10,9 @@ from flask import flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.booking import suspend as booking
-from app.domain.errors import Conflict, NoRoom
 from app.web import reservation, visit
 from app.web.forms import seen_version
+from app.web.refused import Refused
 
 
 def suspend(reservation_id: int) -> ResponseReturnValue:
@@ -29,17 +29,13 @@ def resume(reservation_id: int) -> ResponseReturnValue:
 
 def _page(reservation_id: int, deed: str, do: Callable[..., None], done: str) -> ResponseReturnValue:
     row, site = reservation.find(reservation_id), visit.site()
-    conflict, no_room, status = None, None, 200
+    refused = Refused()
     if request.method == "POST":
-        try:
+        with refused:
             seen = seen_version(request.form)
             do(site.database, site.settings, visit.me(), row.id, seen, now=visit.now())
             flash(done)
             return redirect(url_for("reservation.detail", reservation_id=row.id), 303)
-        except NoRoom as why:
-            no_room, status = why, 409
-        except Conflict as why:
-            conflict, status = why, 409
     memory_mib = sum(node.memory_mib for node in row.nodes)
     vcpus = sum(node.vcpus for node in row.nodes)
     page = render_template(
@@ -47,7 +43,6 @@ def _page(reservation_id: int, deed: str, do: Callable[..., None], done: str) ->
         row=row,
         memory_mib=memory_mib,
         vcpus=vcpus,
-        conflict=conflict,
-        no_room=no_room,
+        **vars(refused),
     )
-    return page, status
+    return page, refused.status
