@@ -61,10 +61,10 @@ docs: venv
 # one of them, so that no two build the same image into the builders' cache.
 test: setup venv format-check lint types imports docs ## everything, on SQLite and PostgreSQL, with the lab's hosts
 	@$(AS_ROOT) $(BIN)/pytest -o cache_dir=.cache/pytest-root --ignore=tests/machines \
-	  -n 2 --dist loadfile --no-loadscope-reorder
+	  -n 2 --dist loadfile --no-loadscope-reorder --durations=40 --durations-min=10
 
 test-machines: setup venv ## the tests on machine hosts: 802.1Q, LVM, Xen on kernels that have them
-	@$(AS_ROOT) $(BIN)/pytest -o cache_dir=.cache/pytest-root --durations=20 --durations-min=10 tests/machines
+	@$(AS_ROOT) $(BIN)/pytest -o cache_dir=.cache/pytest-root --durations=40 --durations-min=10 tests/machines
 
 lab-setup:
 	@.ci/setup .ci/packages.txt lab/packages.txt

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.machines.machine import left_on
 from workers.node.protocol import Reply, Request, parse_reply
 
 if TYPE_CHECKING:
@@ -25,11 +27,13 @@ VOLUME: dict[str, Any] = {"volume": "lh7-node1-root", "size_mib": 48, "image": N
 SMALL = {"pool_mib": POOL_MIB, "full_percent": 90}
 
 
-def disk(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The arguments of a small volume in the site's own pool, and of its export to nobody who is there."""
+def disk(
+    name: str, portal: str = "127.0.0.1", initiator: str = "iqn.2026-11.org.leasehold.lab:nobody"
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arguments of a small volume in the site's own pool, and of its export (to nobody who is there)."""
     lvm = {**VOLUME, "volume": name, "size_mib": 8, "pool_mib": 0, "full_percent": 90}
-    lio = {"target": f"iqn.2026-11.org.leasehold:{name}", "volume": name, "portal": "127.0.0.1"}
-    lio |= {"initiator": "iqn.2026-11.org.leasehold.lab:nobody", "user": name}
+    lio = {"target": f"iqn.2026-11.org.leasehold:{name}", "volume": name, "portal": portal}
+    lio |= {"initiator": initiator, "user": name}
     return lvm, lio | {"password": "not-a-real-secret", "mutual": "not-a-real-mutual"}
 
 
@@ -144,25 +148,60 @@ def test_what_another_helper_exported_is_seen_by_one_that_is_kept(st1: Machine) 
         st1.changed(op, "absent", args)
 
 
+def complete_after_death(machine: Machine, *asked: tuple[str, str, dict[str, Any]]) -> None:
+    """Ask over a connection that dies with the first reply, then again until all of it is so."""
+    with machine.begin(*asked) as dying:
+        assert dying.stdout is not None
+        dying.stdout.readline()
+        first = parse_reply(dying.stdout.readline())
+        dying.kill()
+    assert (first.state, first.changed) == (asked[0][1], True)
+    left, until = list(asked), time.monotonic() + 300
+    while left:  # the helper that lost its connection ends what it was at; its lock is waited for
+        assert time.monotonic() < until, left
+        replies = machine.ask(*left)
+        assert all(reply.ok or (reply.error and reply.error.code == "busy") for reply in replies), replies
+        left = [one for one, reply in zip(left, replies, strict=True) if reply.state != one[1]]
+
+
+def both_ways(wanted: list[tuple[str, dict[str, Any]]]) -> Iterator[list[tuple[str, str, dict[str, Any]]]]:
+    """The requests for all of it to be present, and then for all of it to be absent."""
+    yield [(op, "present", args) for op, args in wanted]
+    yield [(op, "absent", args) for op, args in reversed(wanted)]
+
+
 def test_ssh_that_dies_in_the_middle_leaves_what_the_next_request_completes(st1: Machine) -> None:
     names = [f"lh7-n{number}-root" for number in range(3)]
     wanted = [request for lvm, lio in map(disk, names) for request in (("lvm", lvm), ("lio", lio))]
-    for want in ("present", "absent"):
-        asked = [(op, want, args) for op, args in (wanted if want == "present" else reversed(wanted))]
-        with st1.begin(*asked) as dying:
-            assert dying.stdout is not None
-            dying.stdout.readline()
-            first = parse_reply(dying.stdout.readline())
-            dying.kill()
-        assert (first.state, first.changed) == (want, True)
-        left = asked
-        while left:  # the helper that lost its connection ends what it was at; its lock is waited for
-            replies = st1.ask(*left)
-            assert all(reply.ok or (reply.error and reply.error.code == "busy") for reply in replies), replies
-            left = [request for request, reply in zip(left, replies, strict=True) if not reply.ok]
+    for asked, made in zip(both_ways(wanted), (names, []), strict=True):
+        complete_after_death(st1, *asked)
         rows = json.loads(st1.run("lvs", "--reportformat", "json", "-o", "lv_name,lv_tags", "leasehold"))
         tags = {row["lv_name"]: row["lv_tags"] for row in rows["report"][0]["lv"] if row["lv_name"] in names}
-        made = names if want == "present" else []
         assert tags == dict.fromkeys(made, "leasehold:lh7")
         targets = st1.run("sh", "-c", "ls /sys/kernel/config/target/iscsi | grep :lh7- || :").split()
         assert targets == [f"iqn.2026-11.org.leasehold:{name}" for name in made]
+
+
+def test_ssh_that_dies_among_networks_and_logins_leaves_what_the_next_request_completes(
+    st1: Machine, x1: Machine
+) -> None:
+    portal = st1.lab.address(st1.lab.host("st1"))
+    (reply,) = x1.ask(("facts", "present", {}))
+    disks = [disk(f"lh7-n{number}-root", portal, reply.seen["initiator"]) for number in range(2)]
+    exports, before = [one for lvm, lio in disks for one in (("lvm", lvm), ("lio", lio))], left_on(x1)
+    networks = [
+        {"link": f"{key}-vl", "bridge": f"{key}-br", "vid": vid, "parent": "eth1", "mtu": 1500}
+        | {"alias": f"leasehold:{key}"}
+        for key, vid in (("lh7", 101), ("lh8", 102))
+    ]
+    way = ("target", "user", "password", "mutual")
+    logins = [
+        {name: lio[name] for name in way} | {"portal": portal, "lun": 0, "wait_s": 600} for _, lio in disks
+    ]
+    wanted = [*(("vlan", one) for one in networks), *(("open_iscsi", one) for one in logins)]
+    there, away = both_ways(exports)
+    assert all(reply.ok for reply in st1.ask(*there))
+    for asked in both_ways(wanted):
+        complete_after_death(x1, *asked)
+    assert left_on(x1) == before
+    assert all(reply.ok for reply in st1.ask(*away))

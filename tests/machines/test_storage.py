@@ -165,6 +165,11 @@ def test_a_thick_volume_holds_the_image_and_nothing_of_what_was_on_its_extents(
     (row,) = [row for row in report(st1) if row["lv_name"] == NAME]
     assert row["lv_tags"] == "leasehold:lh7"
     assert facts(st1)["group"]["free_mib"] == free - 72, "it has all its room from the start"
+    rest = ("lvcreate", "-qy", "--zero", "n", "-W", "n", "--extents", "100%FREE", "--name", "lhrest", group)
+    st1.run(*rest)
+    full = facts(st1)["group"]
+    st1.run("lvremove", "-qy", f"{group}/lhrest")
+    assert (full["free_mib"], full["lent_mib"]) == (0, 72), "what is lent is told apart from what others have"
     path = device(st1)
     st1.run("cmp", "--bytes=64M", path, f"{DIR}/images/{IMAGE}.raw")
     assert st1.run("sh", "-c", f"tail -c 8M {path} | tr -d '\\0' | wc -c").strip() == "0"

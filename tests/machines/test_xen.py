@@ -158,6 +158,10 @@ def test_a_frontend_boots_reports_follows_a_new_edition_and_goes(x1: Machine, di
     files, before = site(), domains(x1)
     x1.changed("vlan", "present", NETWORK)
     x1.changed("iso", "present", iso(files))
+    with x1.begin(("xen", "present", guest(files))) as dying:
+        assert dying.stdout is not None
+        dying.stdout.readline()
+        dying.kill()  # with the guest being made: whoever asks next finds it, or makes it
     reply = until_ready(x1, guest(files))
     assert reply.seen["report"]["node"] == "frontend"
     assert x1.refusal("vlan", "absent", NETWORK)[0] == "busy"

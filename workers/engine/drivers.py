@@ -54,7 +54,7 @@ def _group(settings: Settings, facts: Facts) -> list[str]:
     group = facts.get("group") or {"error": "the host has not told of its volume group"}
     if group.get("error"):
         return [str(group["error"])]
-    if group.get("free_mib"):
+    if group.get("free_mib") or group.get("lent_mib"):
         return []
     return [f"volume group {settings.storage.volume_group} has no free extents: extend it (vgextend)"]
 

@@ -142,13 +142,20 @@ def _health(remit: Remit, door: Door, has_lvm: bool) -> list[str]:
 
 
 def _group(remit: Remit, door: Door) -> dict[str, Any]:
-    """The volume group and what is free of it, or {"error"} where it cannot be used."""
+    """The volume group and what is free of it, or {"error"} where it cannot be used.
+
+    Where nothing is free, also `lent_mib`: what our thick volumes have of it.
+    """
     try:
         place = thin.place(remit, 0, 100)
         group = thin.parse_group(place, door.ask(thin.query_group(place)))
+        found = {"size_mib": group.size >> 20, "free_mib": group.free >> 20}
+        if not group.free:
+            volumes = thin.parse_volumes(place, door.ask(thin.query_all(place)))
+            found["lent_mib"] = thin.lent(place, volumes) >> 20
     except Refused as refused:
         return {"error": refused.error.message}
-    return {"size_mib": group.size >> 20, "free_mib": group.free >> 20}
+    return found
 
 
 def _xen(dir: str, probes: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ A volume is ours when it has our tag. The pool is the site's: found, or made whe
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,6 +119,11 @@ def query_group(place: Place) -> Show:
     return Show(("vgs", *_JSON, "--options", "vg_size,vg_free,vg_extent_size", place.group))
 
 
+def query_all(place: Place) -> Show:
+    """The query for every volume of the group, however many."""
+    return Show(("lvs", *_JSON, "--options", ",".join(_FIELDS), place.group))
+
+
 def parse(place: Place, output: Output) -> Report:
     """The answer to `query`; raises Refused when there is no such group, or no pool under the pool's name."""
     rows = {row["lv_name"]: row for row in _rows(place, output, "lv")}
@@ -130,7 +136,7 @@ def parse(place: Place, output: Output) -> Report:
 
 
 def parse_volumes(place: Place, output: Output) -> dict[str, Volume]:
-    """The volumes in the answer to `query`, whatever else has the pool's name."""
+    """The volumes in the answer to `query` or `query_all`, whatever else has the pool's name."""
     return {row["lv_name"]: _volume(row) for row in _rows(place, output, "lv")}
 
 
@@ -138,6 +144,16 @@ def parse_group(place: Place, output: Output) -> Group:
     """The answer to `query_group`; raises Refused when there is no such group."""
     (row,) = _rows(place, output, "vg")
     return Group(int(row["vg_size"]), int(row["vg_free"]), int(row["vg_extent_size"]))
+
+
+def lent(place: Place, volumes: Mapping[str, Volume]) -> int:
+    """The bytes that reservations' thick volumes have among these."""
+    mine = f"leasehold:{place.mark}"
+    return sum(
+        volume.size
+        for name, volume in volumes.items()
+        if name != place.pool and not volume.pool and any(tag.startswith(mine) for tag in volume.tags)
+    )
 
 
 def own(place: Place, name: str, volume: Volume | None, tag: str) -> None:

@@ -124,6 +124,8 @@ def test_what_a_host_lacks_for_thick_volumes_is_said(change, says):
     thick = replace(KERNEL, storage=replace(KERNEL.storage, volume="lvm_thick"))
     without_pool = {**ABLE, "pool": {"error": "there is no thin pool vg0/pool"}}
     assert lacking(["storage"], without_pool, thick) == {}, "no pool is needed"
+    lent = {**ABLE, "group": {"size_mib": 2000, "free_mib": 0, "lent_mib": 1500}}
+    assert lacking(["storage"], lent, thick) == {}, "that all of it is lent is no fault"
     (words,) = lacking(["storage"], {**ABLE, **change}, thick)["storage"]
     assert words.startswith("volume lvm_thick: ")
     assert says in words
