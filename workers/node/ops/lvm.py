@@ -13,51 +13,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from workers.node import names, thin, wiped
+from workers.node import lent, names, thin
+from workers.node.lent import Lent
 from workers.node.ops import golden
 from workers.node.protocol import Refused, Remit
 from workers.node.steps import Ask, Command, Detach, EndJob, Exec, GetJob, JobSeen
-from workers.node.thin import MIB, Place, Pool, Volume
+from workers.node.thin import MIB, Pool, Volume
 
-MAX_SIZE_MIB = 64 << 20  # 64 TiB
-WIPES = ("discard", "zero", "none")
 DISCARD_TIMEOUT_S = 600
 
 
 @dataclass(frozen=True)
-class Args:
-    """`size` in bytes; `origin` is the golden volume to clone, or None for an empty one; `wipe` one of WIPES.
+class Args(Lent):
+    """`origin` is the golden volume to clone, or None for an empty one."""
 
-    With `stood` it was there before and has data: it is not made anew.
-    """
-
-    dir: str
-    place: Place
-    volume: str
-    size: int
     origin: str | None
-    wipe: str
-    stood: bool
-
-    @property
-    def tag(self) -> str:
-        """The mark of the reservation's things."""
-        return f"leasehold:{names.key_of(self.volume)}"
-
-    @property
-    def where(self) -> str:
-        """The volume in LVM's words."""
-        return f"{self.place.group}/{self.volume}"
-
-    @property
-    def device(self) -> str:
-        """Its device."""
-        return self.place.device(self.volume)
-
-    @property
-    def job(self) -> str:
-        """The job that overwrites it."""
-        return f"wipe-{self.volume}"
 
 
 @dataclass(frozen=True)
@@ -82,13 +52,10 @@ def parse(raw: Mapping[str, Any], remit: Remit) -> Args:
         full_percent=int,
         stood=bool,
     )
-    names.marked(volume, remit, "volume")
-    names.within(size_mib, 1, MAX_SIZE_MIB, "size_mib")
-    if wipe not in WIPES:
-        raise names.bad(f"wipe must be one of {', '.join(WIPES)}, not {names.show(wipe)}")
+    lent.check(remit, volume, size_mib, wipe)
     place = thin.place(remit, pool_mib, full_percent)
     origin = None if image is None else golden.volume_of(place, names.image(image))
-    return Args(remit.dir, place, volume, size_mib * MIB, origin, wipe, stood)
+    return Args(remit.dir, place, volume, size_mib * MIB, wipe, stood, origin)
 
 
 def lock(args: Args) -> str:
@@ -101,7 +68,7 @@ def observe(args: Args, ask: Ask) -> Seen:
     wanted = (args.volume, args.origin) if args.origin else (args.volume,)
     report = thin.parse(args.place, ask(thin.query(args.place, *wanted)))
     origin = report.volumes.get(args.origin) if args.origin else None
-    return Seen(report.pool, report.volumes.get(args.volume), origin, ask(GetJob(args.job)))
+    return Seen(report.pool, report.volumes.get(args.volume), origin, ask(GetJob(args.wiping)))
 
 
 def plan(want: str, args: Args, seen: Seen) -> list[Command]:
@@ -109,8 +76,7 @@ def plan(want: str, args: Args, seen: Seen) -> list[Command]:
     thin.own(args.place, args.volume, seen.volume, args.tag)
     if want == "absent":
         return _plan_absent(args, seen)
-    if seen.job.state != "none":
-        raise Refused("busy", f"{args.where} is being overwritten with zeros and cannot be had back")
+    lent.refuse_while_wiped(args, seen.job)
     if seen.volume is None:
         names.refuse_if_lost(args.stood, args.where)
         return thin.plan_pool(args.place, seen.pool, 0) or _make(args, seen)
@@ -123,7 +89,7 @@ def plan(want: str, args: Args, seen: Seen) -> list[Command]:
     if seen.volume.size < size:
         commands.append(_extend(args))
     if not seen.volume.is_active:
-        commands.append(thin.lvm("lvchange", "--activate", "y", args.where))
+        commands.append(args.activation)
     return commands
 
 
@@ -157,21 +123,12 @@ def _make(args: Args, seen: Seen) -> list[Command]:
 
 def _plan_absent(args: Args, seen: Seen) -> list[Command]:
     if seen.volume is None:
-        return [EndJob(args.job, args.device)] if seen.job.state != "none" else []
-    remove = thin.lvm("lvremove", args.where)
-    if seen.job.state != "none":
-        return wiped.plan_removal(args.job, seen.job, args.device, args.where, remove)
-    if seen.volume.is_open:
-        raise Refused("busy", f"{args.where} is open: what exports or uses it must go first")
-    if args.wipe == "none":
-        return [remove]
-    wake: list[Command] = []
-    if not seen.volume.is_active:
-        wake.append(thin.lvm("lvchange", "--activate", "y", args.where))
+        return [EndJob(args.wiping, args.device)] if seen.job.state != "none" else []
     if args.wipe == "discard":
-        return [*wake, Exec(("blkdiscard", args.device), None, DISCARD_TIMEOUT_S), remove]
-    helper = ("/usr/bin/python3", "-IS", f"{args.dir}/helper.pyz", "wipe", args.device)
-    return [*wake, Detach(args.job, helper)]
+        erase = [Exec(("blkdiscard", args.device), None, DISCARD_TIMEOUT_S), args.removal]
+    else:
+        erase = [Detach(args.wiping, args.helper("wipe", args.device))]
+    return lent.plan_end(args, seen.volume, seen.job, erase)
 
 
 def _extend(args: Args) -> Command:
@@ -179,6 +136,4 @@ def _extend(args: Args) -> Command:
 
 
 def _rounded(size: int, pool: Pool | None) -> int:
-    """The size that LVM gives: whole extents."""
-    extent = pool.extent if pool else MIB
-    return -(-size // extent) * extent
+    return lent.rounded(size, pool.extent if pool else MIB)

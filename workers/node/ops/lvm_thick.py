@@ -13,54 +13,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from workers.node import names, thin, wiped
-from workers.node.ops.lvm import MAX_SIZE_MIB, WIPES
+from workers.node import lent, names, thin
+from workers.node.lent import Lent
 from workers.node.protocol import Refused, Remit
 from workers.node.steps import Ask, Command, Detach, EndJob, FileSeen, GetJob, JobSeen, Stat
-from workers.node.thin import MIB, Group, Place, Volume, lvm
+from workers.node.thin import MIB, Group, Volume, lvm
 
 FILLING = "leasehold:filling"
 
 
 @dataclass(frozen=True)
-class Args:
-    """`size` in bytes; `image` is the path of the golden image to copy, or None for zeros; `wipe` one of WIPES.
+class Args(Lent):
+    """`image` is the path of the golden image to copy, or None for zeros."""
 
-    With `stood` it was there before and has data: it is not made anew.
-    """
-
-    dir: str
-    place: Place
-    volume: str
-    size: int
     image: str | None
-    wipe: str
-    stood: bool
-
-    @property
-    def tag(self) -> str:
-        """The mark of the reservation's things."""
-        return f"leasehold:{names.key_of(self.volume)}"
-
-    @property
-    def where(self) -> str:
-        """The volume in LVM's words."""
-        return f"{self.place.group}/{self.volume}"
-
-    @property
-    def device(self) -> str:
-        """Its device."""
-        return self.place.device(self.volume)
 
     @property
     def filling(self) -> str:
         """The job that fills it."""
         return f"fill-{self.volume}"
-
-    @property
-    def wiping(self) -> str:
-        """The job that overwrites it at its end."""
-        return f"wipe-{self.volume}"
 
 
 @dataclass(frozen=True)
@@ -79,12 +50,9 @@ def parse(raw: Mapping[str, Any], remit: Remit) -> Args:
     volume, size_mib, image, wipe, stood = names.take(
         {"stood": False, **raw}, volume=str, size_mib=int, image=(str, type(None)), wipe=str, stood=bool
     )
-    names.marked(volume, remit, "volume")
-    names.within(size_mib, 1, MAX_SIZE_MIB, "size_mib")
-    if wipe not in WIPES:
-        raise names.bad(f"wipe must be one of {', '.join(WIPES)}, not {names.show(wipe)}")
+    lent.check(remit, volume, size_mib, wipe)
     path = None if image is None else f"{remit.dir}/images/{names.image(image)}.raw"
-    return Args(remit.dir, thin.place(remit, 0, 100), volume, size_mib * MIB, path, wipe, stood)
+    return Args(remit.dir, thin.place(remit, 0, 100), volume, size_mib * MIB, wipe, stood, path)
 
 
 def lock(args: Args) -> str:
@@ -105,19 +73,18 @@ def plan(want: str, args: Args, seen: Seen) -> list[Command]:
     thin.own(args.place, args.volume, seen.volume, args.tag)
     if want == "absent":
         return _plan_absent(args, seen)
-    if seen.wiping.state != "none":
-        raise Refused("busy", f"{args.where} is being overwritten with zeros and cannot be had back")
+    lent.refuse_while_wiped(args, seen.wiping)
     clear: list[Command] = [EndJob(args.filling, args.device)] if seen.filling.state != "none" else []
     if seen.volume is None:
         names.refuse_if_lost(args.stood, args.where)
         return [*clear, *_start(args, seen)]
     if FILLING in seen.volume.tags:
         return _go_on(args, seen.filling, clear)
-    if seen.volume.size != _rounded(args.size, seen.group):
+    if seen.volume.size != lent.rounded(args.size, seen.group.extent):
         held = seen.volume.size // MIB
         raise names.bad(f"volume {args.volume} has {held} MiB and is not resized to {args.size // MIB}")
     if not seen.volume.is_active:
-        return [*clear, lvm("lvchange", "--activate", "y", args.where)]
+        return [*clear, args.activation]
     return clear
 
 
@@ -140,7 +107,7 @@ def _start(args: Args, seen: Seen) -> list[Command]:
         raise names.bad(
             f"volume {args.volume} must have at least the {least} MiB of the image it is copied from"
         )
-    size = _rounded(args.size, seen.group)
+    size = lent.rounded(args.size, seen.group.extent)
     if seen.group.free < size:
         raise Refused(
             "no_space",
@@ -155,40 +122,25 @@ def _start(args: Args, seen: Seen) -> list[Command]:
 
 
 def _go_on(args: Args, job: JobSeen, clear: list[Command]) -> list[Command]:
-    remove = lvm("lvremove", args.where)
     if job.state == "running":
         return []
     if job.state == "ended" and job.rc == 0:
         return [*clear, lvm("lvchange", "--deltag", FILLING, args.where)]
     if job.state == "ended":
         said = job.log[-1000:].strip() or f"it ended with status {job.rc}"
-        raise Refused("tool_failed", f"filling {args.where} failed: {said}", clean_up=(*clear, remove))
-    return [*clear, remove]  # killed, or never started: the next plan begins anew
+        raise Refused("tool_failed", f"filling {args.where} failed: {said}", clean_up=(*clear, args.removal))
+    return [*clear, args.removal]  # killed, or never started: the next plan begins anew
 
 
 def _plan_absent(args: Args, seen: Seen) -> list[Command]:
-    jobs = ((args.filling, seen.filling), (args.wiping, seen.wiping))
-    clear: list[Command] = [EndJob(name, args.device) for name, job in jobs if job.state != "none"]
+    clear: list[Command] = [EndJob(args.filling, args.device)] if seen.filling.state != "none" else []
     if seen.volume is None:
-        return clear
-    remove = lvm("lvremove", args.where)
+        return [*clear, EndJob(args.wiping, args.device)] if seen.wiping.state != "none" else clear
     if FILLING in seen.volume.tags:
-        return [*clear, remove]  # nobody has had it
-    if seen.wiping.state != "none":
-        return wiped.plan_removal(args.wiping, seen.wiping, args.device, args.where, remove)
-    if seen.volume.is_open:
-        raise Refused("busy", f"{args.where} is open: what exports or uses it must go first")
-    if args.wipe == "none":
-        return [*clear, remove]
-    wake = [] if seen.volume.is_active else [lvm("lvchange", "--activate", "y", args.where)]
-    return [*clear, *wake, Detach(args.wiping, _fill(args, None))]
-
-
-def _rounded(size: int, group: Group) -> int:
-    """The size that LVM gives: whole extents."""
-    return -(-size // group.extent) * group.extent
+        return [*clear, args.removal]  # nobody has had it
+    erase = [Detach(args.wiping, _fill(args, None))]
+    return [*clear, *lent.plan_end(args, seen.volume, seen.wiping, erase)]
 
 
 def _fill(args: Args, image: str | None) -> tuple[str, ...]:
-    helper = ("/usr/bin/python3", "-IS", f"{args.dir}/helper.pyz", "fill", args.device)
-    return (*helper, image) if image else helper
+    return args.helper("fill", args.device, *([image] if image else []))
