@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from app.booking import change
 from app.domain.errors import InvalidRequest
 from app.web import reservation, visit, words
-from app.web.forms import moment_of, seen_version, typed
+from app.web.forms import moment_in, seen_version, typed
 from app.web.refused import Refused
 
 
@@ -21,7 +21,7 @@ def end(reservation_id: int) -> ResponseReturnValue:
     refused = Refused()
     if request.method == "POST":
         with refused:
-            wanted = moment_of(request.form, "end", zone)
+            wanted = moment_in("end", text, zone)
             change.set_end(
                 site.database,
                 site.settings,

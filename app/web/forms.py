@@ -91,10 +91,10 @@ def moment(text: str, zone: ZoneInfo) -> datetime:
     return utc
 
 
-def moment_of(form: Mapping[str, str], field: str, zone: ZoneInfo) -> datetime:
-    """The moment in that field, as `moment`; InvalidRequest with the field's name."""
+def moment_in(field: str, text: str, zone: ZoneInfo) -> datetime:
+    """As `moment`, but InvalidRequest for that field."""
     try:
-        return moment(form.get(field, ""), zone)
+        return moment(text, zone)
     except ValueError as why:
         raise InvalidRequest({field: str(why)}) from None
 

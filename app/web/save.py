@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 from app.booking import save
 from app.domain.errors import InvalidRequest
 from app.web import reservation, visit, words
-from app.web.forms import moment, moment_of, seen_version, typed
+from app.web.forms import moment, moment_in, seen_version, typed
 from app.web.refused import Refused
 
 # What the form for keeping disks begins with.
@@ -26,7 +26,7 @@ def keep(reservation_id: int) -> ResponseReturnValue:
     refused = Refused()
     if request.method == "POST":
         with refused:
-            until = None if request.form.get("no_longer") else moment_of(request.form, "until", zone)
+            until = None if request.form.get("no_longer") else moment_in("until", text["until"], zone)
             seen = seen_version(request.form)
             save.keep(site.database, site.settings, visit.me(), row.id, seen, until, now=visit.now())
             kept = "no longer kept" if until is None else f"kept until {words.clock(until, zone)}"
