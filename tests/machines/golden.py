@@ -21,12 +21,14 @@ from workers.node.protocol import Request, parse_reply
 from workers.plan.image import plan_image
 
 
-def patiently(is_so: Callable[[], Any], what: Callable[[], str], limit_s: float = 1200) -> Any:
+def patiently(
+    is_so: Callable[[], Any], what: Callable[[], str], *, limit_s: float = 1200, every_s: float = 3
+) -> Any:
     """What `is_so` gives as soon as that is anything; `what` says what lacks after `limit_s` seconds."""
     end = time.monotonic() + limit_s
     while not (found := is_so()):
         assert time.monotonic() < end, what()
-        time.sleep(3)
+        time.sleep(every_s)
     return found
 
 

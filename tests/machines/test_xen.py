@@ -161,7 +161,10 @@ def test_a_frontend_boots_reports_follows_a_new_edition_and_goes(x1: Machine, di
     with x1.begin(("xen", "present", guest(files))) as dying:
         assert dying.stdout is not None
         dying.stdout.readline()
-        dying.kill()  # with the guest being made: whoever asks next finds it, or makes it
+        patiently(lambda: domains(x1) - before, lambda: "it was not defined", every_s=0)
+        dying.kill()  # with the guest being started: whoever asks next finds it, or starts it
+    (reply,) = x1.ask(("xen", "present", guest(files)), timeout_s=600)
+    assert (reply.state == "pending") or (reply.error and reply.error.code == "busy"), reply
     reply = until_ready(x1, guest(files))
     assert reply.seen["report"]["node"] == "frontend"
     assert x1.refusal("vlan", "absent", NETWORK)[0] == "busy"
